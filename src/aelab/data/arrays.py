@@ -1,0 +1,84 @@
+"""What every data source returns: two matrices, a row a sample, and what is known about them."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aelab.errors import UserError
+
+
+class Arrays(NamedTuple):
+    """A data set whole: train_x (n, input), test_x (m, input) float32; train_y (n,), test_y (m,) int64, or None.
+
+    ``shape`` is the shape of one sample before it was flattened, (28, 28) say. ``unit_interval``: the values are grey
+    levels in [0, 1] and can be read as probabilities; False: real values such as whitened faces.
+    """
+
+    train_x: Tensor
+    train_y: Tensor | None
+    test_x: Tensor
+    test_y: Tensor | None
+    shape: tuple[int, ...]
+    unit_interval: bool
+
+
+def from_numpy(train_x, train_y, test_x, test_y, shape: tuple[int, ...], unit_interval: bool) -> Arrays:
+    """Arrays of samples of any shape -> ``Arrays``: samples flattened, values float32, labels int64."""
+
+    def values(x):
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32).reshape(len(x), -1))
+
+    def labels(y):
+        return None if y is None else torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
+
+    return Arrays(values(train_x), labels(train_y), values(test_x), labels(test_y), tuple(shape), unit_interval)
+
+
+def check(arrays: Arrays, key: str) -> Arrays:
+    """The same arrays, when they can be trained on.
+
+    Raises ``UserError`` naming ``key`` on empty data, rows and labels that differ in number, a width that is not the
+    product of ``shape``, values that are not finite, or grey levels outside [0, 1].
+    """
+    width = int(np.prod(arrays.shape))
+    for part, x, y in (("train", arrays.train_x, arrays.train_y), ("test", arrays.test_x, arrays.test_y)):
+        if x.numel() == 0:
+            raise UserError(f"{key}: the {part} set is empty; give it at least one sample")
+        if x.ndim != 2 or x.shape[1] != width:
+            raise UserError(
+                f"{key}: {part} samples have {tuple(x.shape[1:])} values, not the {width} of {arrays.shape}"
+            )
+        if y is not None and len(y) != len(x):
+            raise UserError(f"{key}: {len(x)} {part} samples but {len(y)} labels; are both files of one set?")
+        _check_values(x, part, arrays.unit_interval, key)
+    return arrays
+
+
+def _check_values(x: Tensor, part: str, unit_interval: bool, key: str) -> None:
+    # Both ends in one pass: NaN spreads to them, so good data never pays for a mask of its own size.
+    low, high = (float(end) for end in torch.aminmax(x))
+    if not np.isfinite(low) or not np.isfinite(high):
+        bad = ~torch.isfinite(x)
+        row = int(bad.any(1).nonzero()[0])
+        raise UserError(
+            f"{key}: {int(bad.sum())} values of the {part} set are NaN or infinite, the first in row {row}; "
+            "clean the data"
+        )
+    if unit_interval and (low < 0 or high > 1):
+        raise UserError(f"{key}: {part} values run from {low:g} to {high:g}, outside [0, 1]; scale the grey levels")
+
+
+def fingerprint(arrays: Arrays) -> str:
+    """128 bits (32 hex digits) of every byte, shape and label: equal data, equal fingerprint. About 1 GB/s."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((arrays.shape, arrays.unit_interval)).encode())
+    for tensor in arrays[:4]:
+        if tensor is None:
+            digest.update(b"none")
+        else:
+            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
