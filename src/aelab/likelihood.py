@@ -1,0 +1,71 @@
+"""−log p(x | code) and squared error: summed over the inputs of an image, averaged over the images of a batch.
+
+Every function takes the prediction first and the clean input second. ``weight`` (…, input), or None for 1 everywhere,
+multiplies each entry's term before it is summed: the emphasis of Vincent et al. 2010, see :func:`emphasis`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aelab.errors import UserError
+
+
+def bernoulli(logits: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """−Σ_i x_i log p_i + (1 − x_i) log(1 − p_i), p = sigmoid(logits), averaged over the batch; nats.
+
+    ``logits``, ``x`` (batch, input), x in [0, 1]; grey levels count as probabilities, and the least value is then their
+    entropy, not 0. Taken on logits: exact where sigmoid saturates, and faster.
+    """
+    return F.binary_cross_entropy_with_logits(logits, x, weight, reduction="sum") / x.shape[0]
+
+
+def bernoulli_per_sample(logits: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """−log p(x | logits) in nats, (…, batch), of ``logits`` (…, batch, input) and ``x`` (batch, input)."""
+    return F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), weight, reduction="none").sum(-1)
+
+
+def gaussian(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
+    """Σ_i (x_i − mean_i)² / 2σ² + log σ + ½ log 2π, averaged over the batch; nats, a density: it may be negative.
+
+    ``mean``, ``x`` (batch, input); ``sigma`` is the standard deviation of every input. Raises UserError unless σ > 0.
+    """
+    error = squared_error(mean, x, weight)
+    entries = x.shape[-1] if weight is None else weight.expand_as(x).sum() / x.shape[0]
+    return error / (2 * sigma**2) + _log_normalizer(sigma) * entries
+
+
+def gaussian_per_sample(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
+    """−log N(x; mean, σ²) in nats, (…, batch), of ``mean`` (…, batch, input) and ``x`` (batch, input)."""
+    error = squared_error_per_sample(mean, x, weight)
+    entries = x.shape[-1] if weight is None else weight.expand_as(x).sum(-1)
+    return error / (2 * sigma**2) + _log_normalizer(sigma) * entries
+
+
+def squared_error(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Σ_i (x̂_i − x_i)², averaged over the batch; ``x_hat``, ``x`` (batch, input). The figure papers report."""
+    if weight is None:
+        return F.mse_loss(x_hat, x, reduction="sum") / x.shape[0]
+    return (F.mse_loss(x_hat, x, reduction="none") * weight).sum() / x.shape[0]
+
+
+def squared_error_per_sample(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Σ_i (x̂_i − x_i)², (…, batch), of ``x_hat`` (…, batch, input) and ``x`` (batch, input)."""
+    error = F.mse_loss(x_hat, x.expand_as(x_hat), reduction="none")
+    return (error if weight is None else error * weight).sum(-1)
+
+
+def emphasis(touched: Tensor, alpha: float, beta: float) -> Tensor | None:
+    """The weight α on corrupted entries and β on the others (Vincent et al. 2010, section 4.2); None if both are 1.
+
+    ``touched`` is Boolean and of the input's shape. None lets the plain loss stay as fast as it is.
+    """
+    return None if alpha == beta == 1.0 else torch.where(touched, alpha, beta)
+
+
+def _log_normalizer(sigma: float) -> float:
+    if not sigma > 0:
+        raise UserError(f"model.sigma: the standard deviation must be above 0, got {sigma}; 1.0 is plain squared error")
+    return math.log(sigma) + 0.5 * math.log(2 * math.pi)
