@@ -1,0 +1,26 @@
+"""The non-linearities, by the names papers give them."""
+
+from torch import nn
+
+from aelab.errors import UserError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "linear": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """The module of that name, applied entry by entry. Raises UserError, listing the names, for another."""
+    if name not in ACTIVATIONS:
+        raise UserError(f"model.activation: there is no {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
