@@ -1,0 +1,156 @@
+"""What a denoising autoencoder's input goes through: the corrupted input, and which entries were touched.
+
+Vincent et al. 2008, 2010. The mathematics is in the functions; a :class:`Corruption` binds one to its config and to
+its strength over training. Draws come from torch's default generator, on the input's device.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aelab.errors import UserError
+
+
+class Corrupted(NamedTuple):
+    """``x`` (batch, input) after corruption and ``touched`` (batch, input), Boolean: where emphasis falls."""
+
+    x: Tensor
+    touched: Tensor
+
+
+def none(x: Tensor) -> Corrupted:
+    """x itself; nothing is touched, at no cost."""
+    return Corrupted(x, x.new_zeros((), dtype=torch.bool).expand_as(x))
+
+
+def masking(x: Tensor, fraction: float) -> Corrupted:
+    """Each entry becomes 0 with probability ``fraction``, independently of the others."""
+    touched = torch.rand_like(x) < fraction
+    return Corrupted(x.masked_fill(touched, 0.0), touched)
+
+
+def salt_and_pepper(x: Tensor, fraction: float) -> Corrupted:
+    """Each entry becomes 0 or 1, the ends of the grey scale, by a fair coin, with probability ``fraction``."""
+    noise = torch.rand_like(x)
+    touched = noise < fraction
+    # given that it is below ``fraction`` the noise is uniform there: its lower half serves as the coin
+    return Corrupted(torch.where(touched, (noise < fraction / 2).to(x.dtype), x), touched)
+
+
+def gaussian(x: Tensor, sigma: float) -> Corrupted:
+    """x + N(0, sigma²), ``sigma`` in the input's unit; every entry is touched."""
+    return Corrupted(x + sigma * torch.randn_like(x), x.new_ones((), dtype=torch.bool).expand_as(x))
+
+
+def blocks(x: Tensor, fraction: float, size: int, shape: tuple[int, ...]) -> Corrupted:
+    """Squares of ``size`` × ``size`` pixels become 0: exactly round(fraction · squares) of each image, at random.
+
+    The masked autoencoder's corruption (He et al. 2022). ``shape`` is (…, height, width) with height · width · … =
+    input; channels lose the same squares, and those on the right and lower edges may be cut off.
+    """
+    height, width = shape[-2:]
+    rows, columns = -(-height // size), -(-width // size)
+    # a row's argsort of noise is a random permutation: exactly ``count`` of its entries are below ``count``
+    count = round(fraction * rows * columns)
+    grid = torch.rand(len(x), rows * columns, device=x.device).argsort(dim=1).view(-1, rows, columns) < count
+    pixels = grid.repeat_interleave(size, 1).repeat_interleave(size, 2)[:, None, :height, :width]
+    touched = pixels.expand(-1, x.shape[1] // (height * width), -1, -1).reshape(x.shape)
+    return Corrupted(x.masked_fill(touched, 0.0), touched)
+
+
+class Corruption:
+    """A corruption and its strength: from ``start`` (a fraction, a sigma) in a line to ``final``, or constant if None.
+
+    ``alpha`` and ``beta`` weigh the loss on touched and on untouched entries (emphasis). ``bind`` is called once with
+    the shape of an image before the first use. Values are checked here, once, so that a step costs only its arithmetic.
+    """
+
+    def __init__(self, start: float, final: float | None, alpha: float = 1.0, beta: float = 1.0):
+        for key, weight in (("alpha", alpha), ("beta", beta)):
+            if not 0 <= weight < float("inf"):
+                raise UserError(f"corruption.{key}: the loss's weight must be at least 0, got {weight}")
+        if alpha == beta == 0:
+            raise UserError("corruption.alpha: alpha and beta are both 0, so nothing would be learned; raise one")
+        self.start, self.final, self.alpha, self.beta = start, start if final is None else final, alpha, beta
+
+    def bind(self, shape: tuple[int, ...]) -> "Corruption":
+        """Itself, knowing the shape of an image."""
+        return self
+
+    def strength(self, progress: float) -> float:
+        """start + (final − start) · progress; progress is 0 in the first epoch and 1 in the last."""
+        return self.start + (self.final - self.start) * progress
+
+    def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
+        """Corrupt ``x`` (batch, input) as strongly as at ``progress`` of training."""
+        raise NotImplementedError
+
+
+class NoCorruption(Corruption):
+    """The clean input."""
+
+    def __init__(self):
+        super().__init__(start=0.0, final=None)
+
+    def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
+        return none(x)
+
+
+class Masking(Corruption):
+    """:func:`masking`; raises UserError unless both fractions are in [0, 1]."""
+
+    def __init__(self, fraction: float, final: float | None, alpha: float, beta: float):
+        super().__init__(_fraction("fraction", fraction), _fraction("final", final), alpha, beta)
+
+    def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
+        return masking(x, self.strength(progress))
+
+
+class SaltAndPepper(Masking):
+    """:func:`salt_and_pepper`; raises UserError unless both fractions are in [0, 1]."""
+
+    def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
+        return salt_and_pepper(x, self.strength(progress))
+
+
+class Gaussian(Corruption):
+    """:func:`gaussian`; raises UserError for a negative standard deviation. Every entry is touched: no emphasis."""
+
+    def __init__(self, sigma: float, final: float | None):
+        for key, value in (("sigma", sigma), ("final", final)):
+            if value is not None and not 0 <= value < float("inf"):
+                raise UserError(f"corruption.{key}: a standard deviation must be at least 0, got {value}")
+        super().__init__(sigma, final)
+
+    def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
+        return gaussian(x, self.strength(progress))
+
+
+class Blocks(Masking):
+    """:func:`blocks`; raises UserError for data that are no images or images smaller than a square."""
+
+    def __init__(self, fraction: float, size: int, final: float | None, alpha: float, beta: float):
+        super().__init__(fraction, final, alpha, beta)
+        if size < 1:
+            raise UserError(f"corruption.size: a square must be at least 1 pixel wide, got {size}")
+        self.size = size
+
+    def bind(self, shape: tuple[int, ...]) -> "Blocks":
+        if len(shape) < 2:
+            raise UserError(f"corruption: blocks need images, the data's shape is {tuple(shape)}; take masking instead")
+        if self.size > min(shape[-2:]):
+            raise UserError(
+                f"corruption.size: at most {min(shape[-2:])} for these images, got {self.size}; make it smaller"
+            )
+        self.shape = tuple(shape)
+        return self
+
+    def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
+        return blocks(x, self.strength(progress), self.size, self.shape)
+
+
+def _fraction(key: str, value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:
+        raise UserError(f"corruption.{key}: must be a fraction of the inputs in [0, 1], got {value}")
+    return value
