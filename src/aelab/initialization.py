@@ -53,7 +53,7 @@ def small(n_out: int, n_in: int, std: float) -> Tensor:
 SCHEMES = {
     "glorot": glorot,
     "he": he,
-    "sparse": lambda n_out, n_in, gain: sparse(n_out, n_in, INCOMING),
+    "sparse": lambda n_out, n_in, gain: sparse(n_out, n_in, INCOMING) * (gain / 4),
     "echo_state": lambda n_out, n_in, gain: echo_state(n_out, n_in, SPECTRAL_RADIUS * gain),
     "small": lambda n_out, n_in, gain: small(n_out, n_in, 0.01),
 }
@@ -64,17 +64,17 @@ def initialize(module: nn.Module, scheme: str, activation: str) -> None:
     """Draw anew, from torch's default generator, every ``nn.Linear`` in ``module``, itself included; biases become 0.
 
     ``scheme`` is one of :data:`SCHEMES` or ``none`` (torch's own start stays); ``activation`` names what follows the
-    layers. Sparse weights before tanh are those of the same net of logistic units, written for tanh: a quarter of the
-    weights, biases ½ (Sutskever et al. 2013, section 3). Raises UserError for an unknown name.
+    layers. The sparse weights are meant for logistic units, others get theirs by the ratio of the gains; so tanh gets a
+    quarter, and biases of ½ (Sutskever et al. 2013, section 3). Raises UserError for an unknown name.
     """
     if scheme != "none" and scheme not in SCHEMES:
         names = ", ".join([*SCHEMES, "none"])
         raise UserError(f"model.initialization: there is no {scheme!r}; choose one of {names}")
     check_activation(activation)
-    as_logistic = scheme == "sparse" and activation == "tanh"
+    bias = 0.5 if scheme == "sparse" and activation == "tanh" else 0.0
     for linear in module.modules():
         if isinstance(linear, nn.Linear) and scheme != "none":
             W = SCHEMES[scheme](linear.out_features, linear.in_features, _GAIN.get(activation, 1.0))
-            linear.weight.copy_(W / 4 if as_logistic else W)
+            linear.weight.copy_(W)
             if linear.bias is not None:
-                linear.bias.fill_(0.5 if as_logistic else 0.0)
+                linear.bias.fill_(bias)
