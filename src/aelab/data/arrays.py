@@ -1,6 +1,7 @@
 """What every data source returns: two matrices, a row a sample, and what is known about them."""
 
 import hashlib
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ def from_numpy(train_x, train_y, test_x, test_y, shape: tuple[int, ...], unit_in
     """Arrays of samples of any shape -> ``Arrays``: samples flattened, values float32, labels int64."""
 
     def values(x):
-        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32).reshape(len(x), -1))
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32).reshape(len(x), math.prod(x.shape[1:])))
 
     def labels(y):
         return None if y is None else torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
@@ -43,7 +44,7 @@ def check(arrays: Arrays, key: str) -> Arrays:
     Raises ``UserError`` naming ``key`` on empty data, rows and labels that differ in number, a width that is not the
     product of ``shape``, values that are not finite, or grey levels outside [0, 1].
     """
-    width = int(np.prod(arrays.shape))
+    width = math.prod(arrays.shape)
     for part, x, y in (("train", arrays.train_x, arrays.train_y), ("test", arrays.test_x, arrays.test_y)):
         if x.numel() == 0:
             raise UserError(f"{key}: the {part} set is empty; give it at least one sample")

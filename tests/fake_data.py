@@ -1,0 +1,44 @@
+"""Small files in the formats of the public data sets, for tests that must not need the real ones."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+IDX_CODES = {"uint8": 0x08, "int32": 0x0C, "float32": 0x0D}
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    head = bytes([0, 0, IDX_CODES[array.dtype.name], array.ndim])
+    return (
+        head
+        + b"".join(n.to_bytes(4, "big") for n in array.shape)
+        + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    )
+
+
+def write_mnist(folder: Path, n_train: int, n_test: int, packed: bool = True) -> dict[str, np.ndarray]:
+    """The four files of MNIST or Fashion-MNIST in ``folder``, with random images; returns what is in them."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for part, n in (("train", n_train), ("t10k", n_test)):
+        for kind, array in (
+            ("images-idx3", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)),
+            ("labels-idx1", (np.arange(n) % 10).astype(np.uint8)),
+        ):
+            raw, name = idx_bytes(array), f"{part}-{kind}-ubyte"
+            (folder / (name + ".gz" if packed else name)).write_bytes(gzip.compress(raw) if packed else raw)
+            written[name] = array
+    return written
+
+
+def write_olivetti(folder: Path, faces: np.ndarray | None = None) -> np.ndarray:
+    """olivettifaces.mat in ``folder``: 400 random photographs of 64 x 64, a column each; returns them (4096, 400)."""
+    from scipy.io import savemat
+
+    if faces is None:
+        faces = np.random.default_rng(0).integers(0, 256, (64 * 64, 400), dtype=np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    savemat(folder / "olivettifaces.mat", {"faces": faces})
+    return faces
