@@ -46,6 +46,13 @@ def test_the_order_of_the_data_does_not_turn_a_component_round(x):
     torch.testing.assert_close(fit_pca(x.flip(0), 12).components, fit_pca(x, 12).components)
 
 
+def test_more_inputs_than_one_strip_of_the_covariance():
+    torch.manual_seed(2)
+    x = torch.randn(1500, 450).double()
+    theirs = sklearn.decomposition.PCA(4, svd_solver="full").fit(x.numpy())
+    np.testing.assert_allclose(fit_pca(x, 4).variances.numpy() * 1500 / 1499, theirs.explained_variance_, rtol=1e-10)
+
+
 def test_constant_inputs_are_no_obstacle(x):
     x = torch.cat([x[:, :3], torch.ones(len(x), 2)], 1)
     assert squared_error(fit_pca(x, 3), x) == pytest.approx(0.0, abs=1e-12)
