@@ -1,0 +1,123 @@
+"""The command: ``aelab GROUP=OPTION key=value``. Nothing heavy is imported before a task needs it."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from aelab.errors import UserError
+from aelab.schema import register
+
+PACKAGED = Path(__file__).parent / "conf"  # in an installed wheel
+CONF = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
+RESUMABLE = ("train", "hardware", "logger", "evaluate")  # what a resumed run may be given anew
+
+
+def main() -> None:
+    """Run the command; whatever a person can mend ends in one line on stderr and exit status 1."""
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra hands its exceptions to us instead of printing them
+    register()
+    try:
+        _hydra_main()
+    except Exception as error:
+        line = one_line(error)
+        if show_traceback or line is None:
+            raise
+        sys.exit(f"aelab: {line}")
+    except KeyboardInterrupt:
+        sys.exit("aelab: stopped; go on with aelab resume=FOLDER")
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    job = HydraConfig.get()
+    folder = Path(job.runtime.output_dir)
+    overrides = list(job.overrides.task)
+    try:
+        if cfg.task not in TASKS:
+            raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
+        return TASKS[cfg.task](cfg, folder, overrides)
+    except Exception as error:
+        line = one_line(error)
+        if job.mode == RunMode.RUN and line is not None:
+            sys.exit(f"aelab: {line}")  # hydra would print the overrides before it hands the exception on
+        raise
+
+
+def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
+    """One run; returns its objective."""
+    from aelab import config, report
+    from aelab.train import run
+
+    if cfg.resume is not None:
+        cfg, folder = resumed(cfg, overrides)
+    cfg = config.resolved(cfg)
+    config.check(cfg)
+    metrics = run(cfg, folder, shlex.join(["aelab", *overrides]))
+    report.print_run(folder, metrics)
+    return objective(cfg, metrics)
+
+
+def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
+    """The config of the run in ``cfg.resume``, with the few overrides that a run may be given on its way."""
+    from aelab import run_folder
+
+    folder = Path(cfg.resume)
+    old = run_folder.read_config(folder)
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0]
+        group = key.split(".")[0]
+        if key == "resume":
+            continue
+        if group not in RESUMABLE:
+            raise UserError(
+                f"{key}: cannot change when a run is resumed, only {', '.join(RESUMABLE)} can; leave it out, or start anew"
+            )
+        value = OmegaConf.select(cfg, key)
+        with open_dict(old):
+            OmegaConf.update(old, key, value, merge=False)
+    run_folder.read_checkpoint(folder, "last", "resume")
+    run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(old, resolve=True))
+    old.resume = str(folder)
+    return old, folder
+
+
+def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]:
+    """The metric, or metrics (comma-separated), by which a sweep compares this job."""
+    names = [name.strip() for name in cfg.objective.split(",")]
+    for name in names:
+        if name not in metrics:
+            raise UserError(f"objective: this run has no {name}; take one of {', '.join(sorted(metrics))}")
+    values = [metrics[name] for name in names]
+    return values[0] if len(values) == 1 else values
+
+
+TASKS = {"train": train}
+
+
+def one_line(error: BaseException) -> str | None:
+    """What to tell a person about ``error``; None for a fault of ours, whose traceback is wanted."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        return f"hydra.run.dir: cannot write{where} ({error.strerror}); free space or give another folder"
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        text = str(error)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
+    return None
+
+
+if __name__ == "__main__":
+    main()

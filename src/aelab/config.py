@@ -1,0 +1,165 @@
+"""From a composed config to checked objects: the one place that instantiates a ``_target_``."""
+
+import difflib
+import inspect
+import types
+import typing
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aelab.errors import UserError
+
+ALLOWED_TARGETS = ("aelab.", "torch.", "pytorch_lightning.")
+
+
+def build(node: Any, key: str, **extra: Any) -> Any:
+    """Instantiate ``node`` (a mapping with ``_target_``) after every key and type in it was checked.
+
+    ``key`` is where the node stands in the config, for messages; ``extra`` are arguments that no config can hold
+    (tensors, shapes). Raises ``UserError`` for a target outside aelab, torch and pytorch_lightning, an unknown or a
+    missing key, and a value of the wrong type.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    node = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    check_node(node, key, given=set(extra))
+    try:
+        make = instantiate({**node, "_partial_": True}, _convert_="all")  # tensors never go through a config
+    except InstantiationException as error:  # a part of this node failed; what it said is in the chain of causes
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        raise cause or error from None
+    return make if node.get("_partial_", False) else make(**extra)
+
+
+def check_node(node: dict, key: str, given: set[str] = frozenset()) -> None:
+    """Raise ``UserError`` unless every key of ``node``, and of the nodes in it, fits the signature of its target."""
+    target = locate(node, key)
+    partial = node.get("_partial_", False)
+    signature = inspect.signature(target)
+    hints = _hints(target)
+    names = [n for n in signature.parameters if n != "self"]
+    values = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
+    for name, value in values.items():
+        where = f"{key}.{name}"
+        if name not in names or name in given:
+            raise UserError(f"{where}: no such key{_suggest(name, set(names) - given)}")
+        if isinstance(value, dict) and "_target_" in value:
+            check_node(value, where)
+        elif not _fits(value, hints.get(name, Any)):
+            raise UserError(f"{where}: expected {_describe(hints[name])}, got {value!r}")
+    required = [n for n, p in signature.parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    missing = [n for n in required if n not in values and n not in given and n != "self"]
+    if missing and not partial:
+        raise UserError(f"{key}.{missing[0]}: missing; it has no default, add {key}.{missing[0]}=VALUE")
+
+
+def locate(node: dict, key: str) -> Any:
+    """The object that ``_target_`` names; refuses code from outside aelab, torch and pytorch_lightning."""
+    from hydra.utils import get_object
+
+    name = node.get("_target_") if isinstance(node, dict) else None
+    if not isinstance(name, str):
+        raise UserError(f"{key}: has no _target_; choose one of the options of this group, see aelab --help")
+    if not name.startswith(ALLOWED_TARGETS):
+        raise UserError(f"{key}._target_: {name} is outside aelab, torch and pytorch_lightning and is not run")
+    try:
+        return get_object(name)
+    except Exception as error:  # hydra wraps whatever the import raised
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{key}._target_: cannot find {name} ({reason})") from error
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise ``UserError`` for a root value that no type can rule out."""
+    at_least = {"train.epochs": 0, "train.batch_size": 1, "train.patience": 1, "evaluate.knn": 0}
+    for key, least in at_least.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < least:
+            raise UserError(f"{key}: must be at least {least}, got {value}")
+    choices = {"direction": ("minimize", "maximize"), "evaluate.weights": ("last", "best")}
+    for key, known in choices.items():
+        value = OmegaConf.select(cfg, key)
+        if value not in known:
+            raise UserError(f"{key}: expected {chr(39)}{known[0]}{chr(39)} or {chr(39)}{known[1]}{chr(39)}, got {value!r}")
+    for key in ("train.clip", "evaluate.probe_c"):
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value <= 0:
+            raise UserError(f"{key}: must be above 0, got {value}")
+
+
+def resolved(cfg: DictConfig) -> DictConfig:
+    """``cfg`` with every interpolation resolved and every root key checked against the schema once more.
+
+    ``++key=value`` passes Hydra's own check, and so does a typo in an experiment file; neither passes here.
+    """
+    from aelab.schema import Config
+
+    try:
+        plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+        OmegaConf.merge(OmegaConf.structured(Config), plain)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "config"
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+    return plain
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):  # a foreign signature that only a type checker can read
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, a) for a in args)
+    if origin is typing.Literal:
+        return value in args
+    if origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            return False
+        if origin is tuple and Ellipsis not in args:
+            return len(value) == len(args) and all(map(_fits, value, args))
+        return all(_fits(v, args[0]) for v in value) if args else True
+    if hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str)
+    if hint is dict or origin is dict:
+        return isinstance(value, dict)
+    return False if isinstance(value, (str, bool)) and inspect.isclass(hint) else True
+
+
+def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        plain = [a for a in typing.get_args(hint) if _is_plain(a)]
+        return " or ".join(_describe(a) for a in plain)
+    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint)
+
+
+def _is_plain(hint: Any) -> bool:
+    return hint in (int, float, bool, str, type(None)) or typing.get_origin(hint) in (list, tuple, typing.Literal)
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known keys: {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,64 @@
+"""The terms of the variational bound log p(x) ≥ E_q log p(x | z) − KL(q(z | x) ‖ p(z)), for Gaussians; nats.
+
+A Gaussian is given by ``mean`` and ``log_var``, the logarithm of its variance, (…, code). Kingma & Welling 2013.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def kl_to_standard_normal_per_dimension(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) = ½ (μ² + σ² − 1 − log σ²), (…, code)."""
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
+
+
+def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
+    """Σ_j ½ (μ_j² + σ_j² − 1 − log σ_j²), (…,): one number a sample."""
+    return kl_to_standard_normal_per_dimension(mean, log_var).sum(-1)
+
+
+def kl_between_normals(mean_q: Tensor, log_var_q: Tensor, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
+    """KL(q ‖ p) = Σ_j ½ ((μ_q − μ_p)² / σ_p² + σ_q² / σ_p² − 1 − log σ_q² / σ_p²), (…,)."""
+    log_ratio = log_var_q - log_var_p
+    return 0.5 * ((mean_q - mean_p).square() * (-log_var_p).exp() + log_ratio.exp() - 1 - log_ratio).sum(-1)
+
+
+def sample_normal(mean: Tensor, log_var: Tensor) -> Tensor:
+    """μ + σ ε, ε ~ N(0, 1) from torch's default generator: a sample that μ and σ can be differentiated through.
+
+    For more samples of each, expand ``mean`` to (sample, batch, code) first.
+    """
+    return mean + (0.5 * log_var).exp() * torch.randn_like(mean)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """log N(z; μ, σ²) = −½ Σ_j (z_j − μ_j)² / σ_j² + log σ_j² + log 2π, (…,)."""
+    return -0.5 * ((z - mean).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)).sum(-1)
+
+
+def log_standard_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, 1) = −½ Σ_j z_j² + log 2π, (…,)."""
+    return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+
+
+def importance_weighted_bound(log_w: Tensor) -> Tensor:
+    """log 1/k Σ_i w_i ≤ log p(x), (…,), of ``log_w`` (k, …) with w_i = p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2015).
+
+    With k = 1 it is the ELBO; in expectation it never falls as k grows.
+    """
+    return torch.logsumexp(log_w, 0) - math.log(len(log_w))
+
+
+def free_bits(kl_per_dimension: Tensor, bits: float) -> Tensor:
+    """Σ_j max(bits, mean over the batch of KL_j), (): of ``kl_per_dimension`` (batch, code), nats in spite of the name.
+
+    A dimension pays nothing for its first ``bits``, so it need not collapse (Kingma et al. 2016). bits = 0 is the KL.
+    """
+    return kl_per_dimension.mean(0).clamp(min=bits).sum()
+
+
+def active_units(means: Tensor) -> Tensor:
+    """How many dimensions have Var_x E_q[z | x] > 0.01 (Burda et al. 2015), of ``means`` (sample, code); an integer ()."""
+    return (means.var(0, correction=0) > 0.01).sum()

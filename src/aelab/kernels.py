@@ -1,0 +1,58 @@
+"""The few inner operations that an RBM's time goes into, each with a plain fallback that gives the same numbers.
+
+On CPUs where MKL's float32 matrix product is slow, oneDNN's is about twice as fast to the same 2e-7. torch reaches it
+through a private operator, so it is called here only: one name to mend, and none of it is needed for correctness.
+"""
+
+import torch
+from torch import Tensor
+
+ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+FUSED = hasattr(torch, "_fused_sgd_")
+ACTIVATION = {"none": lambda x: x, "sigmoid": torch.sigmoid_, "relu": torch.relu_}
+
+
+def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """activation(x W + bias) for x (batch, in), W (in, out), bias (out,); activation is none, sigmoid or relu."""
+    if _onednn_takes(x, W, bias):
+        return torch.ops.mkldnn._linear_pointwise(x, W.t(), bias, activation, [], "")
+    return ACTIVATION[activation](x @ W if bias is None else torch.addmm(bias, x, W))
+
+
+def outer_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor:
+    """mean(v0ᵀ h0) − mean(v1ᵀ h1), (visible, hidden): both phases as one product of the rows laid end to end."""
+    h = torch.cat([h0 / len(h0), h1 / -len(h1)])
+    return linear(torch.cat([v0, v1]).t(), h, None)
+
+
+def bernoulli(p: Tensor) -> Tensor:
+    """1[u < p], u uniform: the same draw as ``torch.bernoulli``, some six times cheaper on the CPU."""
+    p = p.detach()
+    return torch.lt(torch.rand_like(p), p, out=torch.empty_like(p))
+
+
+def momentum_ascent_(
+    params: list[Tensor], gradients: list[Tensor], velocities: list[Tensor], rate: float, momentum: float, decay: float
+) -> None:
+    """velocity ← momentum·velocity + gradient − decay·param;  param ← param + rate·velocity, in place and in one pass.
+
+    The same as ``torch.optim.SGD(maximize=True)``: the velocity is in the gradient's units, so a new rate acts at once.
+    """
+    if FUSED:
+        options = dict(dampening=0.0, nesterov=False, maximize=True, is_first_step=False)
+        torch._fused_sgd_(params, gradients, velocities, weight_decay=decay, momentum=momentum, lr=rate, **options)
+        return
+    for param, gradient, velocity in zip(params, gradients, velocities):
+        velocity.mul_(momentum).add_(gradient).add_(param, alpha=-decay)
+        param.add_(velocity, alpha=rate)
+
+
+def _onednn_takes(x: Tensor, W: Tensor, bias: Tensor | None) -> bool:
+    tensors = [x, W] if bias is None else [x, W, bias]
+    if not ONEDNN or any(t.dtype != torch.float32 or t.device.type != "cpu" for t in tensors):
+        return False
+    if x.ndim != 2 or x.numel() == 0 or torch.is_autocast_enabled("cpu"):
+        return False
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return False  # the operator has no derivative
+    return all(t.is_contiguous() or t.t().is_contiguous() for t in (x, W))

@@ -1,0 +1,85 @@
+"""What a trained model is worth on the test set: the figures of metrics.json, named once and for all."""
+
+import warnings
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from aelab.data.batches import Data, Split
+from aelab.models.base import Base
+from aelab.pca import reconstruct as reconstruct_pca
+
+
+@torch.no_grad()
+def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
+    """``test/…`` → number, every one a function of weights and data alone (times are not among them).
+
+    ``squared_error``: summed over inputs, averaged over images; ``pca_squared_error``: the same for PCA of the code's
+    size, fitted on the same training samples; ``psnr`` in dB; ``probe_error`` and ``knn_error`` in % of the test set.
+    """
+    from torchmetrics import MeanSquaredError
+    from torchmetrics.image import PeakSignalNoiseRatio
+
+    model.eval()
+    test = data.test
+    sizes = {"data_range": 1.0 if data.unit_interval or data.below else float(test.x.max() - test.x.min())}
+    error, psnr = MeanSquaredError().to(test.x.device), PeakSignalNoiseRatio(**sizes).to(test.x.device)
+    terms: dict[str, float] = {}
+    for batch in test.batches():
+        out = model(batch.x)
+        x_hat = model.mean(out.output)
+        error.update(x_hat, batch.x)
+        psnr.update(x_hat, batch.x)
+        for name, term in model.loss_terms(batch.x, out).items():
+            terms[name] = terms.get(name, 0.0) + float(term) * len(batch.x) / len(test.x)
+    metrics = {
+        "loss": sum(terms.values()),
+        **terms,
+        "squared_error": float(error.compute()) * test.x.shape[1],
+        "psnr": float(psnr.compute()),
+    }
+    code = codes(model, test)
+    if code.shape[1] < test.x.shape[1]:
+        pca = data.pca(code.shape[1])
+        error.reset()
+        for batch in test.batches():
+            error.update(reconstruct_pca(pca, batch.x).to(batch.x), batch.x)
+        metrics["pca_squared_error"] = float(error.compute()) * test.x.shape[1]
+    if test.y is not None and data.train.y is not None and bool(torch.isin(test.y, data.train.y).any()):
+        train_code = codes(model, data.train)
+        metrics |= label_errors(train_code, data.train.y, code, test.y, cfg)
+    metrics |= model.test_metrics(data)
+    return {f"test/{name}": float(value) for name, value in metrics.items()}
+
+
+@torch.no_grad()
+def codes(model: Base, split: Split) -> Tensor:
+    """The code of every sample (n, code)."""
+    return torch.cat([model.encode(batch.x) for batch in split.batches()])
+
+
+def label_errors(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, cfg: DictConfig) -> dict[str, float]:
+    """Errors in % of two simple classifiers on the code: logistic regression, and the nearest neighbours' vote.
+
+    For the regression each code unit is scaled to unit variance on the training set, so that its penalty is fair.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
+    x, y, x_test, y_test = (t.cpu().numpy() for t in (x, y, x_test, y_test))
+    errors = {}
+    if cfg.probe:
+        mean, std = x.mean(0), x.std(0)
+        scale = np.where(std > 0, std, 1.0)
+        probe = LogisticRegression(C=cfg.probe_c, max_iter=1000)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            probe.fit((x - mean) / scale, y)
+        errors["probe_error"] = 100 * float(np.mean(probe.predict((x_test - mean) / scale) != y_test))
+    if cfg.knn:
+        neighbours = KNeighborsClassifier(n_neighbors=cfg.knn, algorithm="brute").fit(x, y)
+        errors["knn_error"] = 100 * float(np.mean(neighbours.predict(x_test) != y_test))
+    return errors

@@ -1,0 +1,45 @@
+"""The autoencoder with hidden layers; with a corruption it is the denoising one (Vincent et al. 2008)."""
+
+from torch import Tensor, nn
+
+from aelab.activation import activation
+from aelab.data.batches import Data
+from aelab.errors import UserError
+from aelab.models.base import Base, Likelihood
+from aelab.models.network import MLP, Conv
+
+
+class Autoencoder(Base):
+    """code = g(encoder(x)), x̂ = decoder(code); the loss is −log p(x | code).
+
+    ``n_code`` units with the activation ``code``; ``network`` says what lies between input and code. Source: Rumelhart,
+    Hinton & Williams 1986; Vincent et al. 2008 when inputs are corrupted.
+    """
+
+    def __init__(self, shape: tuple[int, ...], n_code: int, code: str, network: MLP | Conv, likelihood: Likelihood):
+        super().__init__(shape, likelihood)
+        if n_code < 1:
+            raise UserError(f"model.n_code: must be at least 1, got {n_code}; give the number of code units")
+        self.code = activation(code)
+        self.encoder = network.encoder(shape, n_code)
+        self.decoder = network.decoder(n_code, shape, self.encoder)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.code(self.encoder(x))
+
+    def initialize_from(self, data: Data) -> None:
+        """Output biases start at the data's mean (log-odds of it for Bernoulli inputs): the best constant output."""
+        super().initialize_from(data)
+        start_output_at_mean(self.decoder, data, self.likelihood)
+
+
+def start_output_at_mean(decoder: nn.Sequential, data: Data, likelihood: Likelihood) -> None:
+    """Set the bias of the decoder's last layer to the training mean, as logits if the inputs are Bernoulli."""
+    last = [m for m in decoder.modules() if getattr(m, "bias", None) is not None][-1]
+    mean = data.train.x.mean(0)
+    if likelihood == "bernoulli":
+        mean = mean.clamp(1e-3, 1 - 1e-3).logit()
+    if last.bias.shape == mean.shape:
+        last.bias.data.copy_(mean)
+    else:  # a convolution has one bias for all pixels
+        last.bias.data.fill_(mean.mean())

@@ -1,0 +1,105 @@
+"""Encoder and decoder networks that every autoencoder can be given: ``model/network=mlp`` or ``conv``."""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aelab.activation import activation as activation_by_name
+from aelab.errors import UserError
+from aelab.initialization import initialize
+
+
+class MLP:
+    """x → widths[0] → … → widths[-1] → code, and the mirror image back; the last layer of each is linear.
+
+    ``tied``: the decoder uses the transposed weights of the encoder, with biases of its own.
+    """
+
+    def __init__(self, widths: list[int], activation: str, initialization: str, tied: bool):
+        if any(w < 1 for w in widths):
+            raise UserError(f"model.network.widths: every width must be at least 1, got {widths}")
+        activation_by_name(activation)
+        self.widths, self.activation, self.initialization, self.tied = widths, activation, initialization, tied
+
+    def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
+        return self._stack([prod(shape), *self.widths, n_code])
+
+    def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
+        if not self.tied:
+            return self._stack([n_code, *reversed(self.widths), prod(shape)])
+        layers = [m for m in encoder if isinstance(m, nn.Linear)]
+        if layers[-1].out_features != n_code:
+            raise UserError("model.network.tied: this model's encoder puts out more than the code; set it to false")
+        modules: list[nn.Module] = []
+        for linear in reversed(layers):
+            modules += [TransposedLinear(linear), activation_by_name(self.activation)]
+        return nn.Sequential(*modules[:-1])
+
+    def _stack(self, sizes: list[int]) -> nn.Sequential:
+        modules: list[nn.Module] = []
+        for n_in, n_out in zip(sizes, sizes[1:]):
+            modules += [nn.Linear(n_in, n_out), activation_by_name(self.activation)]
+        stack = nn.Sequential(*modules[:-1])
+        initialize(stack, self.initialization, self.activation)
+        return stack
+
+
+class TransposedLinear(nn.Module):
+    """h → h W + b, with W (out, in) of another Linear layer and a bias of its own."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight = linear.weight  # the same Parameter: state dict and optimiser know it once
+        self.bias = nn.Parameter(torch.zeros(linear.in_features, dtype=linear.weight.dtype))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return F.linear(h, self.weight.t(), self.bias)
+
+
+class Conv:
+    """Strided 4 × 4 convolutions, halving the image once per entry of ``channels``, and the mirror image back."""
+
+    def __init__(self, channels: list[int], activation: str, initialization: str):
+        if not channels or any(c < 1 for c in channels):
+            raise UserError(f"model.network.channels: needs channel counts of at least 1, got {channels}")
+        activation_by_name(activation)
+        self.channels, self.activation, self.initialization = channels, activation, initialization
+
+    def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
+        sizes = self._sizes(shape)
+        modules: list[nn.Module] = [nn.Unflatten(1, (1, *shape))]
+        for n_in, n_out in zip([1, *self.channels], self.channels):
+            modules += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), activation_by_name(self.activation)]
+        stack = nn.Sequential(*modules, nn.Flatten(), nn.Linear(self.channels[-1] * prod(sizes[-1]), n_code))
+        initialize(stack, self.initialization, self.activation)
+        return stack
+
+    def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
+        sizes = self._sizes(shape)
+        top = self.channels[-1]
+        modules: list[nn.Module] = [nn.Linear(n_code, top * prod(sizes[-1])), nn.Unflatten(1, (top, *sizes[-1]))]
+        down = list(reversed([1, *self.channels]))
+        for i, (n_in, n_out) in enumerate(zip(down, down[1:])):
+            small, large = sizes[-1 - i], sizes[-2 - i]
+            odd = tuple(b - 2 * a for a, b in zip(small, large))  # an odd side loses a pixel on its way down
+            modules += [
+                activation_by_name(self.activation),
+                nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1, output_padding=odd),
+            ]
+        stack = nn.Sequential(*modules, nn.Flatten())
+        initialize(stack, self.initialization, self.activation)
+        return stack
+
+    def _sizes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        if len(shape) != 2:
+            raise UserError(f"model/network: conv needs images, these samples have shape {shape}; take mlp")
+        sizes = [tuple(shape)]
+        for _ in self.channels:
+            sizes.append(tuple(side // 2 for side in sizes[-1]))
+        if min(sizes[-1]) < 1:
+            raise UserError(
+                f"model.network.channels: {len(self.channels)} halvings leave nothing of {shape}; give fewer"
+            )
+        return sizes

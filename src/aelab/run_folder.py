@@ -1,0 +1,143 @@
+"""What a run leaves on disk, written whole or not at all, and how it is loaded back, safely.
+
+config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.json, timing.json, layers.pt, figures/.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from aelab.errors import UserError
+
+if TYPE_CHECKING:
+    from aelab.layer import Layer
+    from aelab.models.base import Base
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """``write`` fills a temporary neighbour of ``path``, which then takes its place: a reader sees old or new."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda part: part.write_text(text))
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """A flat mapping as JSON, keys sorted, so that equal results are equal bytes."""
+    write_text(path, json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def write_history(path: Path, rows: list[dict[str, float]]) -> None:
+    """A row an epoch; the columns are all names that any epoch has, ``epoch`` first."""
+    columns = ["epoch", *sorted({name for row in rows for name in row} - {"epoch"})]
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="") as file:
+            table = csv.DictWriter(file, columns)
+            table.writeheader()
+            table.writerows(rows)
+
+    write_whole(path, write)
+
+
+def read_history(folder: Path) -> dict[str, list[float]]:
+    """Column → values of history.csv; an epoch that lacks a metric has NaN there."""
+    with (Path(folder) / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
+
+
+def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
+    """The resolved config of a run. Raises ``UserError`` naming ``key`` when the folder is no run's."""
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{key}: {folder} is no run folder (it has no config.yaml); give the folder a run printed")
+    try:
+        config = OmegaConf.load(path)
+    except Exception as error:  # whatever the YAML reader found
+        raise UserError(f"{key}: {path} cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(config, DictConfig) or "model" not in config:
+        raise UserError(f"{key}: {path} is not the config of a run; give the folder a run printed")
+    return config
+
+
+def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any]:
+    """``last`` or ``best`` checkpoint as plain tensors and values; nothing in it can run."""
+    import torch
+
+    path = Path(folder) / f"{weights}.ckpt"
+    if not path.is_file():
+        raise UserError(f"{key}: {folder} has no {weights}.ckpt; the run ended before its first epoch, start it anew")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["state_dict"], checkpoint["aelab"]["shape"]  # noqa: B018 - a foreign file fails here
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{key}: {path} is damaged or no checkpoint of aelab ({reason[:120]})") from error
+    return checkpoint
+
+
+def load(folder: str | Path, weights: str = "last") -> "Base":
+    """The model of a finished (or stopped) run, in evaluation mode on the CPU, ready to encode, decode, reconstruct.
+
+    ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a folder that is no run's, a damaged checkpoint, or
+    weights of another model.
+    """
+    from aelab import config
+
+    cfg = read_config(folder, "load")
+    checkpoint = read_checkpoint(folder, weights, "load")
+    extra: dict[str, Any] = {"shape": tuple(checkpoint["aelab"]["shape"])}
+    below = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
+    if takes_layers(cfg.model):
+        extra["below"] = below
+    model = config.build(cfg.model, "model", **extra)
+    model.below = [] if takes_layers(cfg.model) else below
+    put_weights(model, checkpoint, f"load: {folder}")
+    return model.eval()
+
+
+def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
+    """Load the checkpoint's weights; another model's are refused in one line."""
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{key} holds the weights of another model ({reason[:160]})") from error
+
+
+def takes_layers(model_node: DictConfig) -> bool:
+    """Whether this model is itself built from the layers below (a deep autoencoder), or stands on their output."""
+    import inspect
+
+    from aelab import config
+
+    return "below" in inspect.signature(config.locate(OmegaConf.to_container(model_node), "model")).parameters
+
+
+def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:
+    """The layers a run hands on: those it stood on and its own. None gives none."""
+    from aelab.layer import load_layers
+
+    if folder is None:
+        return []
+    read_config(folder, key)
+    path = Path(folder) / name
+    if not path.is_file():
+        raise UserError(f"{key}: {folder} has no {name}; that model hands no layer on, give the run of one that does")
+    return load_layers(path)

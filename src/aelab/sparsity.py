@@ -1,0 +1,83 @@
+"""Codes of which few units are active: penalties, selections, and what keeps units alive.
+
+``code`` is (batch, code) throughout. A penalty is summed over the units and averaged over the batch, in the code's unit
+or in nats. A penalty or selection acts on the very code that the decoder gets.
+"""
+
+import torch
+from torch import Tensor
+
+
+def l1(code: Tensor) -> Tensor:
+    """Σ_j |code_j|, averaged over the batch."""
+    return code.abs().sum() / len(code)
+
+
+def kl_to_target(code: Tensor, target: float) -> Tensor:
+    """Σ_j KL(ρ ‖ ρ̂_j) = Σ_j ρ log ρ/ρ̂_j + (1 − ρ) log (1 − ρ)/(1 − ρ̂_j), ρ̂_j the mean of unit j over the batch; nats.
+
+    ``code`` in [0, 1], so logistic units; ρ is ``target``, in (0, 1) (Lee et al. 2008; Ng, CS294A). Means are kept
+    10⁻⁶ away from 0 and 1, where the penalty is infinite; its gradient still leads back from there.
+    """
+    # added, not clamped: a clamp's gradient is 0 just where the unit is dead
+    mean = 1e-6 + (1 - 2e-6) * code.mean(0)
+    rho = torch.full_like(mean, target)
+    return (torch.xlogy(rho, rho / mean) + torch.xlogy(1 - rho, (1 - rho) / (1 - mean))).sum()
+
+
+def top_k(code: Tensor, k: int) -> Tensor:
+    """All but the ``k`` greatest units of each row become 0: exactly k are kept, of equal ones any.
+
+    Greatest by signed value, as Makhzani & Frey 2013 take them: a strongly negative unit is not kept. After a rectifier
+    the two orders agree, and fewer than k units are active where fewer are positive. k ≥ the units keeps them all.
+    """
+    values, indices = code.topk(min(k, code.shape[-1]), dim=-1, sorted=False)
+    return torch.zeros_like(code).scatter(-1, indices, values)
+
+
+def batch_top_k(code: Tensor, k: int) -> Tensor:
+    """All but the k · batch greatest entries of the whole batch become 0 (Bussmann et al. 2024): k a row on average."""
+    return top_k(code.reshape(1, -1), k * len(code)).view_as(code)
+
+
+def winner_take_all(code: Tensor, fraction: float) -> Tensor:
+    """Each unit keeps its greatest ``fraction`` of the batch, at least one row (Makhzani & Frey 2015, lifetime sparsity)."""
+    return top_k(code.T, max(1, round(fraction * len(code)))).T
+
+
+@torch.no_grad()
+def unit_norm_(W: Tensor, dim: int) -> Tensor:
+    """Scale W in place so that its norm along ``dim`` is 1: a unit's decoder weights, so that codes cannot shrink."""
+    return W.div_(W.norm(dim=dim, keepdim=True).clamp_(min=torch.finfo(W.dtype).tiny))
+
+
+@torch.no_grad()
+def remove_parallel_gradient_(gradient: Tensor, W: Tensor, dim: int) -> Tensor:
+    """gradient −= (gradient · W) W in place, for W of norm 1 along ``dim``: no step is wasted on changing its norm."""
+    return gradient.sub_((gradient * W).sum(dim, keepdim=True) * W)
+
+
+def auxiliary_loss(residual: Tensor, pre_code: Tensor, dead: Tensor, decoder_weight: Tensor, k_aux: int) -> Tensor:
+    """‖e − ê‖² / ‖e − mean e‖², ê the residual e rebuilt by the ``k_aux`` greatest dead units (Gao et al. 2024, A.2).
+
+    ``residual`` (batch, input) is x − x̂, a constant here; ``pre_code`` (batch, code) after the rectifier but before the
+    selection; ``dead`` (code,) Boolean; ``decoder_weight`` (input, code). Shape (); 0, with a gradient of 0, when no
+    unit is dead, without the device being asked. The paper adds it times 1/32.
+    """
+    residual = residual.detach()
+    # dead units come first; where there are fewer than k_aux, the living ones among the chosen count for 0
+    chosen = top_k(torch.where(dead, pre_code, -torch.inf), min(k_aux, len(dead)))
+    rebuilt = torch.where(dead, chosen, 0.0) @ decoder_weight.T
+    error = (residual - rebuilt).square().sum()
+    total = (residual - residual.mean(0)).square().sum()
+    return torch.where(dead.any(), error / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
+
+
+def l0(code: Tensor) -> Tensor:
+    """Active units, those that are not 0, a row: the mean over the batch."""
+    return (code != 0).sum() / len(code)
+
+
+def fraction_of_variance_unexplained(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Σ (x − x̂)² / Σ (x − mean x)², means over the rows of ``x`` (batch, input): 0 is perfect, 1 is the mean alone."""
+    return (x - x_hat).square().sum() / (x - x.mean(0)).square().sum()

@@ -1,0 +1,68 @@
+"""The Hydra callback that makes a leaderboard of any multirun; nothing heavy at the top, every start imports it."""
+
+import logging
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from aelab.sweep import locks
+from aelab.sweep.jobs import Job, outcome, read_jobs, write_text
+
+log = logging.getLogger(__name__)
+
+
+class Leaderboard(Callback):
+    """Each job, wherever a launcher runs it, writes ``job.json`` into its folder; the end of the sweep collects them.
+
+    The process ends with status 1 when a job failed: after the leaderboard, which names it and the reason.
+    """
+
+    def on_job_start(self, config: DictConfig, **context: Any) -> None:
+        number = OmegaConf.select(config, "hydra.job.num", default=None)  # a single run has none
+        if number is None:
+            return
+        overrides = [item for item in config.hydra.overrides.task if not item.startswith("trial.")]
+        self.job = Job(number, Path(config.hydra.runtime.output_dir), overrides, "running", [], 0.0, "")
+        self.at_work = locks.hold(locks.of_job(Path(config.hydra.sweep.dir), number))
+        self.job.write()
+        self.begun = time.monotonic()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **context: Any) -> None:
+        if OmegaConf.select(config, "hydra.job.num", default=None) is None:
+            return
+        from aelab.errors import UserError
+        from aelab.sweep.launching import returned
+
+        job, error = self.job, returned(job_return)
+        job.status, job.values, job.reason = outcome(error)
+        job.seconds = time.monotonic() - self.begun
+        if job.status == "failed":
+            log.error("job %d failed: %s", job.number, job.reason)
+            if isinstance(error, Exception) and not isinstance(error, UserError):
+                write_text(job.folder / "traceback.txt", "".join(traceback.format_exception(error)))
+        job.write()
+        self.at_work.close()
+
+    def on_multirun_end(self, config: DictConfig, **context: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        jobs = read_jobs(folder)
+        if not jobs:
+            return
+        from aelab.sweep.leaderboard import Board, publish
+
+        directions = OmegaConf.select(config, "hydra.sweeper.direction", default=None) or config.direction
+        objectives = config.objective
+        board = Board(
+            jobs=jobs,
+            objectives=[objectives] if isinstance(objectives, str) else list(objectives),
+            directions=[directions] if isinstance(directions, str) else list(directions),
+        )
+        publish(board, folder, config)
+        if any(job.status in ("failed", "killed") for job in jobs):
+            sys.exit(1)

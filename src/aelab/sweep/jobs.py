@@ -1,0 +1,91 @@
+"""What one job of a multirun leaves for the leaderboard: ``job.json`` in its folder, whatever machine it ran on."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aelab.sweep import locks
+
+Status = Literal["running", "done", "pruned", "failed", "killed"]
+Outcome = tuple[Status, list[float], str]  # how it ended, its objectives, the one line that says why
+
+
+class Pruned(Exception):
+    """A trial that the study's pruner gave up: no failure, and no result either."""
+
+
+@dataclass
+class Job:
+    """One job: its number, what it was asked (``key=value``), how it ended, its objectives, and how long it took.
+
+    ``seconds`` is wall-clock time; ``reason`` is the one line that says why it failed or was given up.
+    """
+
+    number: int
+    folder: Path
+    overrides: list[str]
+    status: Status
+    values: list[float]
+    seconds: float
+    reason: str
+
+    def write(self) -> None:
+        write_text(self.folder / "job.json", json.dumps(asdict(self) | {"folder": str(self.folder)}, indent=2))
+
+
+def read_job(folder: Path) -> Job | None:
+    """The job that ran in a folder, or None where no job was begun."""
+    try:
+        fields = json.loads((folder / "job.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Job(**fields | {"folder": folder})  # where it lies now: a sweep may have been moved
+
+
+def read_jobs(sweep_folder: Path) -> list[Job]:
+    """All jobs begun in a multirun's folder, by number; one that says "running" and has no process is "killed"."""
+    jobs = [read_job(path.parent) for path in sweep_folder.rglob("job.json")]
+    for job in jobs:
+        if job.status == "running" and not locks.is_held(locks.of_job(sweep_folder, job.number)):
+            job.status, job.reason = "killed", "its process ended without a word; the same command runs it again"
+    return sorted(jobs, key=lambda job: job.number)
+
+
+def outcome(returned: Any) -> Outcome:
+    """How a job ended, from what it returned or raised: (status, objectives, reason).
+
+    A result that is no finite number is a failure: it can neither be ranked nor be searched on.
+    """
+    if isinstance(returned, Pruned):
+        return "pruned", [], str(returned)
+    if isinstance(returned, BaseException):
+        return "failed", [], one_line(returned)
+    if returned is None:
+        return "done", [], ""
+    values = list(returned) if isinstance(returned, Sequence) and not isinstance(returned, str) else [returned]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        return "failed", [], f"the objective is {returned}, no finite number"
+    return "done", [float(value) for value in values], ""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error; its type as well, unless it was written for a person."""
+    from aelab.errors import UserError
+
+    text = (str(error).strip().splitlines() or [""])[0]
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also when two processes write it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)  # mkstemp's 600 would hide a shared sweep from colleagues
+    os.replace(temporary, path)

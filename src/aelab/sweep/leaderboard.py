@@ -1,0 +1,112 @@
+"""The end of a multirun: its jobs, best first, as a table on the terminal, leaderboard.csv, leaderboard.md, pictures."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from aelab.sweep import tables
+from aelab.sweep.jobs import Job, write_text
+
+log = logging.getLogger(__name__)
+ORDER = ("done", "pruned", "running", "killed", "failed")
+
+
+@dataclass
+class Board:
+    """Jobs and what they are judged by: the names of the objectives, and minimize or maximize for each.
+
+    The first objective sorts. A failed job that was run again under another number counts no more as a failure.
+    """
+
+    jobs: Sequence[Job]
+    objectives: Sequence[str]
+    directions: Sequence[str]
+
+    @cached_property
+    def ranked(self) -> list[Job]:
+        """All jobs, the best first; those without a result follow, the failed ones last."""
+        sign = -1 if self.directions[0] == "maximize" else 1
+        return sorted(
+            self.jobs, key=lambda job: (ORDER.index(job.status), sign * job.values[0] if job.values else 0, job.number)
+        )
+
+    @cached_property
+    def done(self) -> list[Job]:
+        """The jobs with a result, the best first."""
+        return [job for job in self.ranked if job.status == "done" and job.values]
+
+    @cached_property
+    def failures(self) -> list[Job]:
+        """The jobs that failed or were killed and that no later job stands for."""
+        again = {(*job.overrides,): job.number for job in sorted(self.jobs, key=lambda job: job.number)}
+        lost = [job for job in self.jobs if job.status in ("failed", "killed")]
+        return [job for job in lost if again[(*job.overrides,)] == job.number]
+
+    @cached_property
+    def swept(self) -> list[str]:
+        """The keys that differ between jobs, in the order of the command line."""
+        asked = [settings(job) for job in self.jobs]
+        keys = dict.fromkeys(key for job in asked for key in job)
+        return [key for key in keys if len({job.get(key) for job in asked}) > 1]
+
+    @property
+    def common(self) -> list[str]:
+        """The overrides that every job was given."""
+        return [f"{key}={value}" for key, value in settings(self.jobs[0]).items() if key not in self.swept]
+
+    def rows(self, folder: Path) -> list[tables.Row]:
+        """The table: place, objectives, swept settings, seconds, how it ended, and the job's folder within ``folder``."""
+        return [
+            {"place": place if job.values else None}
+            | {name: job.values[i] if i < len(job.values) else None for i, name in enumerate(self.objectives)}
+            | {key: settings(job).get(key) for key in self.swept}
+            | {"seconds": round(job.seconds, 2), "status": job.status, "folder": str(job.folder.relative_to(folder))}
+            for place, job in enumerate(self.ranked, start=1)
+        ]
+
+
+def settings(job: Job) -> dict[str, str]:
+    """A job's overrides, key -> value as written."""
+    return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job.overrides)}
+
+
+def publish(board: Board, folder: Path, config: DictConfig) -> None:
+    """Write and print the board into the multirun's ``folder``; the failed jobs after it, each with its one line."""
+    from aelab.sweep.pictures import draw
+    from aelab.sweep.summary_run import log_summary
+
+    rows = board.rows(folder)
+    failed = [f"job {job.number} {job.status}: {job.reason}  ({' '.join(job.overrides)})" for job in board.failures]
+    write_text(folder / "leaderboard.csv", tables.comma_separated(rows))
+    write_text(folder / "leaderboard.md", _page(board, rows, failed))
+    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.directions[0]}")
+    if board.common:
+        print("every job: " + " ".join(board.common))
+    for line in failed:
+        print(line)
+    pictures = _or_say_why(draw, board, folder) or []
+    print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in {folder}")
+    _or_say_why(log_summary, rows, pictures, folder, config)
+
+
+def _page(board: Board, rows: list[tables.Row], failed: list[str]) -> str:
+    parts = [f"# {', '.join(board.objectives)}: {board.directions[0]}", tables.markdown(rows)]
+    if board.common:
+        parts.append("Every job: `" + " ".join(board.common) + "`\n")
+    if failed:
+        parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in failed) + "\n")
+    return "\n".join(parts)
+
+
+def _or_say_why(make: Any, *arguments: Any) -> Any:
+    """The table is there by now: a picture that cannot be drawn must not cost the sweep its exit status."""
+    try:
+        return make(*arguments)
+    except Exception as error:
+        log.warning("%s: %s: %s", make.__name__, type(error).__name__, error)
+        return None

@@ -1,0 +1,114 @@
+"""Where a study lives: a journal or an SQLite file beside the results; and what decides on trials: sampler, pruner."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aelab.errors import UserError
+from aelab.sweep import locks
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLERS = ("tpe", "cmaes", "random", "grid")
+PRUNERS = ("none", "median", "hyperband", "patience")
+
+
+def import_optuna() -> Any:
+    """The optuna package, silent; raises UserError, with what to install, where it is not."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError('hydra/sweeper=optuna: optuna is not installed; pip install "aelab[sweep]"') from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def storage_name(folder: Path, storage: str) -> str:
+    """``journal`` and ``sqlite`` are files in the study's folder; anything with ``://`` is a database of one's own."""
+    if "://" in storage:
+        return storage
+    names = {"journal": str(folder.absolute() / "study.journal"), "sqlite": f"sqlite:///{folder.absolute()}/study.db"}
+    if storage not in names:
+        raise UserError(f"hydra.sweeper.storage: {storage!r} is none of journal, sqlite or a database URL; give one")
+    return names[storage]
+
+
+def open_storage(name: str) -> "optuna.storages.BaseStorage":
+    """The storage of that name (``storage_name``); a line that a power cut left half-written is dropped."""
+    optuna = import_optuna()
+    if "://" in name:
+        return optuna.storages.RDBStorage(name)
+    from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend, JournalStorage
+
+    class KernelLock(BaseJournalFileLock):
+        """Optuna's own journal locks outlive a killed holder by 30 s; this one dies with it."""
+
+        def acquire(self) -> bool:
+            self.inside = locks.alone(Path(f"{name}.lock"))
+            self.inside.__enter__()
+            return True
+
+        def release(self) -> None:
+            self.inside.__exit__(None, None, None)
+
+    with locks.alone(Path(f"{name}.lock")):
+        _drop_half_line(Path(name))
+    return JournalStorage(JournalFileBackend(name, lock_obj=KernelLock()))
+
+
+def _drop_half_line(journal: Path) -> None:
+    text = journal.read_bytes() if journal.exists() else b""
+    if text and not text.endswith(b"\n"):
+        os.truncate(journal, text.rfind(b"\n") + 1)
+
+
+def make_sampler(
+    name: str, seed: int, number: int, startup: int, grid: dict[str, list[Any]]
+) -> "optuna.samplers.BaseSampler":
+    """The sampler of trial ``number``.
+
+    Its random numbers come from (seed, number), never from how often this process has asked: a study that was killed
+    and goes on, or that several processes share, draws no point twice and at random the same points as an unbroken one.
+    """
+    import numpy
+
+    samplers = import_optuna().samplers
+    own_seed = int(numpy.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if name == "tpe":
+        return samplers.TPESampler(seed=own_seed, n_startup_trials=startup)
+    if name == "cmaes":
+        try:
+            import cmaes  # noqa: F401
+        except ImportError as error:
+            raise UserError('hydra.sweeper.sampler: cmaes is not installed; pip install "aelab[sweep]"') from error
+        return samplers.CmaEsSampler(seed=own_seed, n_startup_trials=startup, warn_independent_sampling=False)
+    if name == "random":
+        return samplers.RandomSampler(seed=own_seed)
+    if name == "grid":
+        return samplers.GridSampler(grid, seed=seed)  # the number picks the point of one shuffled grid
+    raise UserError(f"hydra.sweeper.sampler: {name!r} is none of {', '.join(SAMPLERS)}; give one of them")
+
+
+def make_pruner(name: str, startup: int, after: int, patience: int, max_epochs: int) -> "optuna.pruners.BasePruner":
+    """``median``: worse than the median of the other trials at that epoch; ``hyperband``: not among the best third of
+    its bracket; ``patience``: no better for that many epochs; ``none``."""
+    pruners = import_optuna().pruners
+    if name == "none":
+        return pruners.NopPruner()
+    if name == "median":
+        return pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=after)
+    if name == "hyperband":
+        return pruners.HyperbandPruner(min_resource=max(1, after), max_resource=max_epochs)
+    if name == "patience":
+        return pruners.PatientPruner(None, patience=patience)
+    raise UserError(f"hydra.sweeper.pruner: {name!r} is none of {', '.join(PRUNERS)}; give one of them")
+
+
+def load_study(storage: str, study: str) -> "optuna.Study":
+    """A study that a sweep has begun, with the pruner it was begun with; this is what a trial's own process needs."""
+    optuna = import_optuna()
+    loaded = optuna.load_study(study_name=study, storage=open_storage(storage), sampler=optuna.samplers.RandomSampler())
+    loaded.pruner = make_pruner(**json.loads(loaded.user_attrs["pruner"]))
+    return loaded

@@ -1,0 +1,47 @@
+"""One table, three ways: the terminal, markdown, csv. Cells are numbers, text or None; columns are named by the keys."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A markdown table, numbers to four digits."""
+    lines = [list(rows[0]), ["---"] * len(rows[0])] + [
+        [cell(v).replace("|", "\\|") for v in row.values()] for row in rows
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """The same as csv, numbers in full, nothing where there is nothing."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def show(rows: Sequence[Row], title: str) -> None:
+    """Print it on the terminal; the first row in bold."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title)
+    for column, value in rows[0].items():
+        number = isinstance(value, int | float)
+        table.add_column(Text(column), justify="right" if number else "left", overflow="fold")
+    for place, row in enumerate(rows):
+        table.add_row(*(Text(cell(value)) for value in row.values()), style="bold" if place == 0 else None)
+    Console().print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
