@@ -16,6 +16,16 @@ from aelab.kernels import linear
 Unit = Literal["bernoulli", "gaussian", "relu"]
 MEAN: dict[Unit, str] = {"bernoulli": "sigmoid", "gaussian": "none", "relu": "relu"}
 FORMAT = "aelab.layers.1"
+DAMAGE = (  # what torch.load and the checks after it raise on a file that is cut, altered or something else
+    OSError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 
 class Layer(NamedTuple):
@@ -105,8 +115,11 @@ def save_layers(path: str | os.PathLike, layers: list[Layer]) -> None:
     torch.save({"format": FORMAT, "digest": _digest(cpu), "layers": cpu}, buffer)
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_layers(path: str | os.PathLike) -> list[Layer]:
@@ -120,7 +133,7 @@ def load_layers(path: str | os.PathLike) -> list[Layer]:
         layers = [_validated(Layer(**fields)) for fields in saved["layers"]]
     except FileNotFoundError as error:
         raise UserError(f"below: {path} does not exist; name the folder of a finished run") from error
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         reason = str(error).split("\n")[0][:120]
         raise UserError(f"below: {path} is damaged or no layer file ({reason}); run that stage again") from error
     check_fit(layers, "below")
@@ -132,7 +145,7 @@ def _digest(layers: list[dict]) -> str:
     digest = hashlib.sha256()
     for name, value in (item for layer in layers for item in layer.items()):
         if isinstance(value, Tensor):
-            digest.update(value.numpy().tobytes())
+            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
             value = (value.dtype, tuple(value.shape))
         digest.update(f"{name} {value}".encode())
     return digest.hexdigest()
