@@ -4,8 +4,12 @@
 or in nats. A penalty or selection acts on the very code that the decoder gets.
 """
 
+import math
+
 import torch
 from torch import Tensor
+
+from aelab.errors import UserError
 
 
 def l1(code: Tensor) -> Tensor:
@@ -16,13 +20,15 @@ def l1(code: Tensor) -> Tensor:
 def kl_to_target(code: Tensor, target: float) -> Tensor:
     """Σ_j KL(ρ ‖ ρ̂_j) = Σ_j ρ log ρ/ρ̂_j + (1 − ρ) log (1 − ρ)/(1 − ρ̂_j), ρ̂_j the mean of unit j over the batch; nats.
 
-    ``code`` in [0, 1], so logistic units; ρ is ``target``, in (0, 1) (Lee et al. 2008; Ng, CS294A). Means are kept
-    10⁻⁶ away from 0 and 1, where the penalty is infinite; its gradient still leads back from there.
+    ``code`` in [0, 1], so logistic units; ρ is ``target`` (Lee et al. 2008; Ng, CS294A). Means are kept 10⁻⁶ away from
+    0 and 1, where the penalty is infinite, in a way whose gradient leads back. Raises UserError unless 0 < ρ < 1.
     """
-    # added, not clamped: a clamp's gradient is 0 just where the unit is dead
+    if not 0 < target < 1:
+        raise UserError(f"model.target: the mean activation to aim at must be in (0, 1), got {target}; 0.05 is usual")
+    # scaled, not clamped: a clamp's gradient is 0 just where a unit is dead
     mean = 1e-6 + (1 - 2e-6) * code.mean(0)
-    rho = torch.full_like(mean, target)
-    return (torch.xlogy(rho, rho / mean) + torch.xlogy(1 - rho, (1 - rho) / (1 - mean))).sum()
+    active = target * (math.log(target) - mean.log())
+    return (active + (1 - target) * (math.log1p(-target) - (1 - mean).log())).sum()
 
 
 def top_k(code: Tensor, k: int) -> Tensor:
@@ -41,7 +47,10 @@ def batch_top_k(code: Tensor, k: int) -> Tensor:
 
 
 def winner_take_all(code: Tensor, fraction: float) -> Tensor:
-    """Each unit keeps its greatest ``fraction`` of the batch, at least one row (Makhzani & Frey 2015, lifetime sparsity)."""
+    """Each unit keeps its greatest ``fraction`` of the batch, at least one row; in training only.
+
+    Lifetime sparsity (Makhzani & Frey 2015): no unit can die, and a row may keep none.
+    """
     return top_k(code.T, max(1, round(fraction * len(code)))).T
 
 
@@ -60,9 +69,9 @@ def remove_parallel_gradient_(gradient: Tensor, W: Tensor, dim: int) -> Tensor:
 def auxiliary_loss(residual: Tensor, pre_code: Tensor, dead: Tensor, decoder_weight: Tensor, k_aux: int) -> Tensor:
     """‖e − ê‖² / ‖e − mean e‖², ê the residual e rebuilt by the ``k_aux`` greatest dead units (Gao et al. 2024, A.2).
 
-    ``residual`` (batch, input) is x − x̂, a constant here; ``pre_code`` (batch, code) after the rectifier but before the
-    selection; ``dead`` (code,) Boolean; ``decoder_weight`` (input, code). Shape (); 0, with a gradient of 0, when no
-    unit is dead, without the device being asked. The paper adds it times 1/32.
+    ``residual`` (batch, input) is x − x̂, a constant here; ``pre_code`` (batch, code) is the code before the selection;
+    ``dead`` (code,) Boolean; ``decoder_weight`` (input, code). Shape (); 0, and its gradient too, when no unit is dead.
+    The paper adds 1/32 of it to the error, which it divides by the variance likewise.
     """
     residual = residual.detach()
     # dead units come first; where there are fewer than k_aux, the living ones among the chosen count for 0
