@@ -11,7 +11,7 @@ from torch import Tensor
 
 def kl_to_standard_normal_per_dimension(mean: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) = ½ (μ² + σ² − 1 − log σ²), (…, code)."""
-    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
+    return 0.5 * (mean.square() + log_var.expm1() - log_var)
 
 
 def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
 def kl_between_normals(mean_q: Tensor, log_var_q: Tensor, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
     """KL(q ‖ p) = Σ_j ½ ((μ_q − μ_p)² / σ_p² + σ_q² / σ_p² − 1 − log σ_q² / σ_p²), (…,)."""
     log_ratio = log_var_q - log_var_p
-    return 0.5 * ((mean_q - mean_p).square() * (-log_var_p).exp() + log_ratio.exp() - 1 - log_ratio).sum(-1)
+    return 0.5 * ((mean_q - mean_p).square() * (-log_var_p).exp() + log_ratio.expm1() - log_ratio).sum(-1)
 
 
 def sample_normal(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ def log_standard_normal(z: Tensor) -> Tensor:
 
 
 def importance_weighted_bound(log_w: Tensor) -> Tensor:
-    """log 1/k Σ_i w_i ≤ log p(x), (…,), of ``log_w`` (k, …) with w_i = p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2015).
+    """log 1/k Σ_i w_i ≤ log p(x), w_i = p(x, z_i) / q(z_i | x), z_i ~ q (Burda et al. 2015): (k, …) → (…,).
 
-    With k = 1 it is the ELBO; in expectation it never falls as k grows.
+    The bound holds in expectation; with k = 1 it is the ELBO, and it never falls as k grows.
     """
     return torch.logsumexp(log_w, 0) - math.log(len(log_w))
 
@@ -60,5 +60,5 @@ def free_bits(kl_per_dimension: Tensor, bits: float) -> Tensor:
 
 
 def active_units(means: Tensor) -> Tensor:
-    """How many dimensions have Var_x E_q[z | x] > 0.01 (Burda et al. 2015), of ``means`` (sample, code); an integer ()."""
+    """How many dimensions have Var_x E_q[z | x] > 0.01 (Burda et al. 2015): ``means`` (sample, code) → integer ()."""
     return (means.var(0, correction=0) > 0.01).sum()

@@ -1,0 +1,119 @@
+"""KL divergences against torch.distributions and sampling; the bounds against an exact marginal."""
+
+import pytest
+import torch
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+from aelab import elbo
+
+
+@pytest.fixture
+def q() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+
+
+def normal(mean: torch.Tensor, log_var: torch.Tensor) -> Independent:
+    return Independent(Normal(mean, (0.5 * log_var).exp()), 1)
+
+
+def test_kl_to_standard_normal_is_torch_s(q):
+    zero = torch.zeros_like(q[0])
+    torch.testing.assert_close(elbo.kl_to_standard_normal(*q), kl_divergence(normal(*q), normal(zero, zero)))
+    torch.testing.assert_close(elbo.kl_to_standard_normal_per_dimension(*q).sum(-1), elbo.kl_to_standard_normal(*q))
+    assert elbo.kl_to_standard_normal_per_dimension(*q).shape == (6, 4)
+
+
+def test_kl_between_normals_is_torch_s_and_reduces_to_the_standard_one(q):
+    p = torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    torch.testing.assert_close(elbo.kl_between_normals(*q, *p), kl_divergence(normal(*q), normal(*p)))
+    zero = torch.zeros_like(q[0])
+    torch.testing.assert_close(elbo.kl_between_normals(*q, zero, zero), elbo.kl_to_standard_normal(*q))
+
+
+def test_kl_is_the_mean_log_ratio_of_samples(q):
+    mean, log_var = q[0].expand(40_000, 6, 4), q[1].expand(40_000, 6, 4)
+    z = elbo.sample_normal(mean, log_var)
+    log_ratio = elbo.log_normal(z, mean, log_var) - elbo.log_standard_normal(z)
+    error = log_ratio.std(0) / 200
+    assert ((log_ratio.mean(0) - elbo.kl_to_standard_normal(*q)).abs() < 5 * error).all()
+
+
+def test_kl_near_the_prior_keeps_its_digits():
+    log_var = torch.tensor([[1e-3]])
+    exact = 0.5 * (torch.expm1(log_var.double()) - log_var.double())
+    torch.testing.assert_close(
+        elbo.kl_to_standard_normal(torch.zeros(1, 1), log_var).double(), exact[:, 0], rtol=1e-3, atol=0
+    )
+
+
+def test_log_normal_is_torch_s(q):
+    z, zero = torch.randn(3, 6, 4, dtype=torch.float64), torch.zeros(6, 4, dtype=torch.float64)
+    torch.testing.assert_close(elbo.log_normal(z, *q), normal(*q).log_prob(z))
+    torch.testing.assert_close(elbo.log_standard_normal(z), normal(zero, zero).log_prob(z))
+
+
+def test_samples_have_the_moments_asked_for_and_carry_gradients(q):
+    mean, log_var = (t.clone().requires_grad_() for t in q)
+    z = elbo.sample_normal(mean.expand(20_000, 6, 4), log_var.expand(20_000, 6, 4))
+    torch.testing.assert_close(z.var(0).log(), log_var, atol=0.06, rtol=0)
+    torch.testing.assert_close((z.mean(0) - mean) / z.std(0), torch.zeros_like(mean), atol=5 / 20_000**0.5, rtol=0)
+    z.mean(0).sum().backward()
+    torch.testing.assert_close(mean.grad, torch.ones_like(mean))
+    assert (log_var.grad != 0).all()
+
+
+def test_elbo_is_below_the_importance_weighted_bound_is_below_log_p():
+    """z ~ N(0, I), x | z ~ N(A z + b, σ² I): p(x) = N(b, A Aᵀ + σ² I); q is factorial and a little off."""
+    torch.manual_seed(0)
+    A, b, sigma = torch.randn(5, 2).double(), torch.randn(5).double(), 0.7
+    x = MultivariateNormal(b, A @ A.T + sigma**2 * torch.eye(5)).sample((4,))
+    log_p = MultivariateNormal(b, A @ A.T + sigma**2 * torch.eye(5)).log_prob(x)
+
+    precision = torch.eye(2) + A.T @ A / sigma**2
+    posterior_mean = torch.linalg.solve(precision, A.T @ (x - b).T / sigma**2).T
+    mean, log_var = posterior_mean + 0.1, (-precision.diag().log()).expand(4, 2) + 0.2
+
+    def log_w(samples: int) -> torch.Tensor:
+        z = elbo.sample_normal(mean.expand(samples, 4, 2), log_var.expand(samples, 4, 2))
+        log_x = elbo.log_normal(x, z @ A.T + b, torch.full((5,), sigma**2).log().double())
+        return log_x + elbo.log_standard_normal(z) - elbo.log_normal(z, mean, log_var)
+
+    draws = log_w(200_000)
+    one, five, fifty = (elbo.importance_weighted_bound(draws.view(k, -1, 4)).mean(0) for k in (1, 5, 50))
+    assert (one < five).all() and (five < fifty).all() and (fifty < log_p + 1e-3).all()
+    torch.testing.assert_close(elbo.importance_weighted_bound(draws), log_p, atol=0.02, rtol=0)
+
+    # the ELBO in closed form: E_q log p(x | z) − KL
+    spread = ((A**2) * log_var.exp()[:, None, :]).sum(-1) / sigma**2
+    log_x = elbo.log_normal(x, mean @ A.T + b, torch.full((5,), sigma**2).log().double()) - 0.5 * spread.sum(-1)
+    exact = log_x - elbo.kl_to_standard_normal(mean, log_var)
+    torch.testing.assert_close(one, exact, atol=0.02, rtol=0)
+
+
+def test_the_bound_is_tight_when_q_is_the_posterior():
+    """x | z ~ N(z, 1): the posterior is N(x / 2, ½), every weight is p(x) = N(0, 2), and one sample is enough."""
+    torch.manual_seed(0)
+    x = torch.randn(7, 1).double()
+    mean, log_var = x / 2, torch.full((7, 1), 0.5).log().double()
+    z = elbo.sample_normal(mean, log_var)
+    log_w = elbo.log_normal(x, z, torch.zeros(1)) + elbo.log_standard_normal(z) - elbo.log_normal(z, mean, log_var)
+    torch.testing.assert_close(elbo.importance_weighted_bound(log_w[None]), Normal(0.0, 2**0.5).log_prob(x)[:, 0])
+
+
+def test_the_bound_of_weights_far_from_zero_is_finite():
+    assert elbo.importance_weighted_bound(torch.full((10, 3), -1e4)).tolist() == pytest.approx([-1e4] * 3)
+
+
+def test_free_bits_floors_each_dimension_s_mean():
+    kl = torch.tensor([[0.1, 2.0], [0.3, 4.0]], requires_grad=True)
+    loss = elbo.free_bits(kl, 0.5)
+    loss.backward()
+    assert loss.item() == 3.5
+    assert kl.grad.tolist() == [[0.0, 0.5], [0.0, 0.5]]
+    assert elbo.free_bits(kl, 0.0).item() == pytest.approx(kl.sum(1).mean().item())
+
+
+def test_active_units_are_those_whose_mean_varies():
+    torch.manual_seed(0)
+    assert elbo.active_units(torch.randn(2000, 4) * torch.tensor([0.0, 0.09, 0.11, 3.0]) + 5).item() == 2
