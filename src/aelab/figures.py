@@ -38,7 +38,7 @@ def run_figures(model: Base, data: Data, rows: list[dict[str, float]]) -> dict[s
                 rows |= {"corrupted": corrupted.x, "restored": model.reconstruct(corrupted.x)}
         rows["reconstruction"] = model.reconstruct(x)
         n_code = model.encode(x).shape[1]
-        if n_code < x.shape[1]:
+        if n_code < min(data.train.x.shape):
             rows[f"PCA, {n_code}"] = reconstruct_pca(data.pca(n_code), x).to(x)
         figures["reconstructions"] = image_rows({k: to_pixels(v) for k, v in rows.items()}, shape)
         for side, weights in (("encoder", model.encoder_filters()), ("decoder", model.decoder_filters())):

@@ -41,7 +41,7 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
         "psnr": float(psnr.compute()),
     }
     code = codes(model, test)
-    if code.shape[1] < test.x.shape[1]:
+    if code.shape[1] < min(data.train.x.shape):
         pca = data.pca(code.shape[1])
         error.reset()
         for batch in test.batches():

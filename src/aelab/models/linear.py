@@ -58,4 +58,4 @@ class Linear(Base):
     def test_metrics(self, data: Data) -> dict[str, float]:
         """``principal_angle``: the largest between the decoder's span and PCA's on the same training set, radians."""
         pca = data.pca(len(self.down))
-        return {"principal_angle": float(principal_angles(self.span.detach(), pca.components.t()).max())}
+        return {"principal_angle": float(principal_angles(self.span.detach().t(), pca.components).max())}
