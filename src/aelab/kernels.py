@@ -36,11 +36,12 @@ def momentum_ascent_(
 ) -> None:
     """velocity ← momentum·velocity + gradient − decay·param;  param ← param + rate·velocity, in place and in one pass.
 
-    The same as ``torch.optim.SGD(maximize=True)``: the velocity is in the gradient's units, so a new rate acts at once.
+    The velocity is in the gradient's units, as in ``torch.optim.SGD``, so that a new rate acts at once.
     """
-    if FUSED:
-        options = dict(dampening=0.0, nesterov=False, maximize=True, is_first_step=False)
-        torch._fused_sgd_(params, gradients, velocities, weight_decay=decay, momentum=momentum, lr=rate, **options)
+    if FUSED and momentum > 0 and params[0].device.type in ("cpu", "cuda"):  # it keeps no velocity at momentum 0
+        options = dict(momentum=momentum, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)
+        # it descends: a negative rate and decay climb, and leave the velocity the sign it has below
+        torch._fused_sgd_(params, gradients, velocities, weight_decay=-decay, lr=-rate, **options)
         return
     for param, gradient, velocity in zip(params, gradients, velocities):
         velocity.mul_(momentum).add_(gradient).add_(param, alpha=-decay)
