@@ -11,9 +11,11 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from aelab.run_folder import write_text
 from aelab.sweep import locks
-from aelab.sweep.jobs import Job, outcome, read_jobs, write_text
+from aelab.sweep.jobs import Job, names, outcome, read_jobs
 
+ADDED = ("trial.", "logger.group=")  # what a sweep adds to a job's overrides: no choice of anybody
 log = logging.getLogger(__name__)
 
 
@@ -27,7 +29,7 @@ class Leaderboard(Callback):
         number = OmegaConf.select(config, "hydra.job.num", default=None)  # a single run has none
         if number is None:
             return
-        overrides = [item for item in config.hydra.overrides.task if not item.startswith("trial.")]
+        overrides = [item for item in config.hydra.overrides.task if not item.startswith(ADDED)]
         self.job = Job(number, Path(config.hydra.runtime.output_dir), overrides, "running", [], 0.0, "")
         self.at_work = locks.hold(locks.of_job(Path(config.hydra.sweep.dir), number))
         self.job.write()
@@ -39,13 +41,13 @@ class Leaderboard(Callback):
         from aelab.errors import UserError
         from aelab.sweep.launching import returned
 
-        job, error = self.job, returned(job_return)
-        job.status, job.values, job.reason = outcome(error)
+        job, result = self.job, returned(job_return)
+        job.status, job.values, job.reason = outcome(result)
         job.seconds = time.monotonic() - self.begun
         if job.status == "failed":
             log.error("job %d failed: %s", job.number, job.reason)
-            if isinstance(error, Exception) and not isinstance(error, UserError):
-                write_text(job.folder / "traceback.txt", "".join(traceback.format_exception(error)))
+            if isinstance(result, Exception) and not isinstance(result, UserError):
+                write_text(job.folder / "traceback.txt", "".join(traceback.format_exception(result)))
         job.write()
         self.at_work.close()
 
@@ -57,12 +59,7 @@ class Leaderboard(Callback):
         from aelab.sweep.leaderboard import Board, publish
 
         directions = OmegaConf.select(config, "hydra.sweeper.direction", default=None) or config.direction
-        objectives = config.objective
-        board = Board(
-            jobs=jobs,
-            objectives=[objectives] if isinstance(objectives, str) else list(objectives),
-            directions=[directions] if isinstance(directions, str) else list(directions),
-        )
+        board = Board(jobs, names(config.objective), names(directions)[0])
         publish(board, folder, config)
-        if any(job.status in ("failed", "killed") for job in jobs):
+        if board.failures:
             sys.exit(1)

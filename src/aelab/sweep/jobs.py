@@ -2,13 +2,12 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aelab.run_folder import write_text
 from aelab.sweep import locks
 
 Status = Literal["running", "done", "pruned", "failed", "killed"]
@@ -73,19 +72,14 @@ def outcome(returned: Any) -> Outcome:
     return "done", [float(value) for value in values], ""
 
 
+def names(text: str | Sequence[str]) -> list[str]:
+    """``"a, b"`` or a list of a and b: several objectives, or directions, in one value of a config."""
+    return [name.strip() for name in (text.split(",") if isinstance(text, str) else text)]
+
+
 def one_line(error: BaseException) -> str:
     """The first line of an error; its type as well, unless it was written for a person."""
     from aelab.errors import UserError
 
     text = (str(error).strip().splitlines() or [""])[0]
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, also when two processes write it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)  # mkstemp's 600 would hide a shared sweep from colleagues
-    os.replace(temporary, path)

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
+
+from aelab.sweep.summary_run import sweep_name
 
 THREADS = "hardware.threads"
 
@@ -30,7 +34,12 @@ def jobs_at_once(launcher: DictConfig, n_jobs: int) -> int:
 def launch(
     launcher: Launcher, config: DictConfig, batch: Sequence[Sequence[str]], first_number: int
 ) -> Sequence[JobReturn]:
-    """Launch a batch; n jobs at once are given cores // n threads each, unless ``hardware.threads`` says otherwise."""
+    """Launch a batch as one group of W&B runs; n jobs at once are given cores // n threads each.
+
+    Only where the config has the keys for it and leaves them null: a group or a number of threads of one's own stays.
+    """
+    if "group" in (config.get("logger") or {}) and config.logger.group is None:
+        batch = [[*job, override("logger.group", sweep_name(Path(config.hydra.sweep.dir)))] for job in batch]
     together = jobs_at_once(config.hydra.launcher, len(batch))
     if together <= 1 or OmegaConf.select(config, THREADS) is not None:
         return launcher.launch(batch, initial_job_idx=first_number)
@@ -39,6 +48,11 @@ def launch(
         batch = [[*job, f"{THREADS}={threads}"] for job in batch]
     with env_override({"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}):
         return launcher.launch(batch, initial_job_idx=first_number)
+
+
+def override(key: str, text: str) -> str:
+    """``key='text'``, whatever is in the text: a folder may hold a comma, a bracket or a quote."""
+    return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
 class KeepGoing:

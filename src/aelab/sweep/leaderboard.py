@@ -1,4 +1,4 @@
-"""The end of a multirun: its jobs, best first, as a table on the terminal, leaderboard.csv, leaderboard.md, pictures."""
+"""The end of a multirun: its jobs, best first, on the terminal, in leaderboard.csv and leaderboard.md, and pictures."""
 
 import logging
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from aelab.run_folder import write_text
 from aelab.sweep import tables
-from aelab.sweep.jobs import Job, write_text
+from aelab.sweep.jobs import Job
 
 log = logging.getLogger(__name__)
 ORDER = ("done", "pruned", "running", "killed", "failed")
@@ -18,19 +19,19 @@ ORDER = ("done", "pruned", "running", "killed", "failed")
 
 @dataclass
 class Board:
-    """Jobs and what they are judged by: the names of the objectives, and minimize or maximize for each.
+    """Jobs and what they are judged by: the names of the objectives, and whether to minimize or maximize the first.
 
     The first objective sorts. A failed job that was run again under another number counts no more as a failure.
     """
 
     jobs: Sequence[Job]
     objectives: Sequence[str]
-    directions: Sequence[str]
+    direction: str
 
     @cached_property
     def ranked(self) -> list[Job]:
         """All jobs, the best first; those without a result follow, the failed ones last."""
-        sign = -1 if self.directions[0] == "maximize" else 1
+        sign = -1 if self.direction == "maximize" else 1
         return sorted(
             self.jobs, key=lambda job: (ORDER.index(job.status), sign * job.values[0] if job.values else 0, job.number)
         )
@@ -60,11 +61,11 @@ class Board:
         return [f"{key}={value}" for key, value in settings(self.jobs[0]).items() if key not in self.swept]
 
     def rows(self, folder: Path) -> list[tables.Row]:
-        """The table: place, objectives, swept settings, seconds, how it ended, and the job's folder within ``folder``."""
+        """The table: place, objectives, swept settings, seconds, how it ended, the job's folder within ``folder``."""
         return [
             {"place": place if job.values else None}
             | {name: job.values[i] if i < len(job.values) else None for i, name in enumerate(self.objectives)}
-            | {key: settings(job).get(key) for key in self.swept}
+            | {key: _value(settings(job).get(key)) for key in self.swept}
             | {"seconds": round(job.seconds, 2), "status": job.status, "folder": str(job.folder.relative_to(folder))}
             for place, job in enumerate(self.ranked, start=1)
         ]
@@ -73,6 +74,15 @@ class Board:
 def settings(job: Job) -> dict[str, str]:
     """A job's overrides, key -> value as written."""
     return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job.overrides)}
+
+
+def _value(text: str | None) -> int | float | str | None:
+    for number in (int, float):
+        try:
+            return number(text)
+        except (TypeError, ValueError):
+            continue
+    return text
 
 
 def publish(board: Board, folder: Path, config: DictConfig) -> None:
@@ -84,7 +94,7 @@ def publish(board: Board, folder: Path, config: DictConfig) -> None:
     failed = [f"job {job.number} {job.status}: {job.reason}  ({' '.join(job.overrides)})" for job in board.failures]
     write_text(folder / "leaderboard.csv", tables.comma_separated(rows))
     write_text(folder / "leaderboard.md", _page(board, rows, failed))
-    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.directions[0]}")
+    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.direction}")
     if board.common:
         print("every job: " + " ".join(board.common))
     for line in failed:
@@ -95,7 +105,7 @@ def publish(board: Board, folder: Path, config: DictConfig) -> None:
 
 
 def _page(board: Board, rows: list[tables.Row], failed: list[str]) -> str:
-    parts = [f"# {', '.join(board.objectives)}: {board.directions[0]}", tables.markdown(rows)]
+    parts = [f"# {', '.join(board.objectives)}: {board.direction}", tables.markdown(rows)]
     if board.common:
         parts.append("Every job: `" + " ".join(board.common) + "`\n")
     if failed:

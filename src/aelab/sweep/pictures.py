@@ -1,9 +1,9 @@
-"""Pictures of a finished sweep: each swept setting against the objective, all of them at once, the best runs' images."""
+"""Pictures of a finished sweep: each setting against the objective, all settings at once, the best runs' images."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aelab.run_folder import write_whole
 from aelab.sweep.leaderboard import Board, settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def reconstructions(board: Board, shown: list[Any]) -> "Figure":
 
 
 def positions(board: Board, key: str) -> tuple[list[float], list[str]]:
-    """Where each finished job stands on the axis of a setting: its number, or the place of its name among ``labels``."""
+    """Where each finished job stands on the axis of a setting: its number, or its place among the ``labels``."""
     values = [settings(job).get(key, "default") for job in board.done]
     try:
         return [float(value) for value in values], []
@@ -103,9 +103,7 @@ def positions(board: Board, key: str) -> tuple[list[float], list[str]]:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write a PNG whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
-    figure.savefig(temporary, dpi=130)
-    os.replace(temporary, path)
+    write_whole(path, lambda part: figure.savefig(part, dpi=130, format="png"))
     return path
 
 

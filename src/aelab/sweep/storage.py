@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,22 +41,27 @@ def open_storage(name: str) -> "optuna.storages.BaseStorage":
     optuna = import_optuna()
     if "://" in name:
         return optuna.storages.RDBStorage(name)
-    from optuna.storages.journal import BaseJournalFileLock, JournalFileBackend, JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    class KernelLock(BaseJournalFileLock):
-        """Optuna's own journal locks outlive a killed holder by 30 s; this one dies with it."""
-
-        def acquire(self) -> bool:
-            self.inside = locks.alone(Path(f"{name}.lock"))
-            self.inside.__enter__()
-            return True
-
-        def release(self) -> None:
-            self.inside.__exit__(None, None, None)
-
-    with locks.alone(Path(f"{name}.lock")):
+    lock = KernelLock(Path(f"{name}.lock"))
+    with locks.alone(lock.path):
         _drop_half_line(Path(name))
-    return JournalStorage(JournalFileBackend(name, lock_obj=KernelLock()))
+    return JournalStorage(JournalFileBackend(name, lock_obj=lock))
+
+
+class KernelLock:
+    """Optuna's own journal locks outlive a killed holder by 30 s; this one dies with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def acquire(self) -> bool:
+        self.inside = locks.alone(self.path)
+        self.inside.__enter__()
+        return True
+
+    def release(self) -> None:
+        self.inside.__exit__(None, None, None)
 
 
 def _drop_half_line(journal: Path) -> None:
@@ -87,14 +93,20 @@ def make_sampler(
     if name == "random":
         return samplers.RandomSampler(seed=own_seed)
     if name == "grid":
-        return samplers.GridSampler(grid, seed=seed)  # the number picks the point of one shuffled grid
+
+        class Grid(samplers.GridSampler):
+            def after_trial(self, *trial: Any) -> None:
+                """Optuna's own ends the loop of Study.optimize, and there is none here."""
+
+        return Grid(grid, seed=seed)  # the number picks the point of one shuffled grid
     raise UserError(f"hydra.sweeper.sampler: {name!r} is none of {', '.join(SAMPLERS)}; give one of them")
 
 
 def make_pruner(name: str, startup: int, after: int, patience: int, max_epochs: int) -> "optuna.pruners.BasePruner":
     """``median``: worse than the median of the other trials at that epoch; ``hyperband``: not among the best third of
     its bracket; ``patience``: no better for that many epochs; ``none``."""
-    pruners = import_optuna().pruners
+    optuna = import_optuna()
+    pruners = optuna.pruners
     if name == "none":
         return pruners.NopPruner()
     if name == "median":
@@ -102,7 +114,9 @@ def make_pruner(name: str, startup: int, after: int, patience: int, max_epochs: 
     if name == "hyperband":
         return pruners.HyperbandPruner(min_resource=max(1, after), max_resource=max_epochs)
     if name == "patience":
-        return pruners.PatientPruner(None, patience=patience)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return pruners.PatientPruner(None, patience=patience)
     raise UserError(f"hydra.sweeper.pruner: {name!r} is none of {', '.join(PRUNERS)}; give one of them")
 
 

@@ -53,8 +53,8 @@ def log_summary(rows: list[Row], pictures: list[Path], folder: Path, config: Dic
 
 
 def _mode(config: DictConfig) -> str:
-    """WANDB_MODE, else what the logger's config asks, else online where there is a key."""
-    import wandb
+    """As the jobs' own runs: what the logger's config asks, else WANDB_MODE, else online where there is a key."""
+    from aelab.watch import has_key
 
-    asked = os.environ.get("WANDB_MODE") or OmegaConf.select(config, "logger.mode", default=None)
-    return asked or ("online" if wandb.api.api_key else "offline")
+    asked = OmegaConf.select(config, "logger.mode", default="auto")
+    return asked if asked != "auto" else os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")

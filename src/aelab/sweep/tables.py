@@ -1,4 +1,4 @@
-"""One table, three ways: the terminal, markdown, csv. Cells are numbers, text or None; columns are named by the keys."""
+"""One table, three ways: terminal, markdown, csv. Cells are numbers, text or None; the keys name the columns."""
 
 import csv
 import io
@@ -10,9 +10,8 @@ Row = dict[str, Any]
 
 def markdown(rows: Sequence[Row]) -> str:
     """A markdown table, numbers to four digits."""
-    lines = [list(rows[0]), ["---"] * len(rows[0])] + [
-        [cell(v).replace("|", "\\|") for v in row.values()] for row in rows
-    ]
+    body = [[cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
