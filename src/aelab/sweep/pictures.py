@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST_SHOWN = 6
+FEW = 8  # values of a setting that each get a tick of their own
 
 
 def draw(board: Board, folder: Path) -> list[Path]:
@@ -39,10 +40,11 @@ def parameters(board: Board) -> "Figure":
         axes.plot(*zip(*sorted(best.items())), color="0.6", zorder=1)
         axes.scatter(x, y, s=18, zorder=2)
         axes.set(xlabel=key, ylabel=board.objectives[0] if axes.get_subplotspec().is_first_col() else "")
-        if labels:
-            axes.set_xticks(range(len(labels)), labels)
-        elif _spans_decades(x):
+        if not labels and _spans_decades(x):
             axes.set_xscale("log")
+        if labels or len(best) <= FEW:
+            axes.set_xticks(sorted(best), labels or [f"{here:g}" for here in sorted(best)])
+            axes.minorticks_off()
     return figure
 
 

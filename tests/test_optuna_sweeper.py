@@ -1,0 +1,317 @@
+"""Studies that are killed, shared, pruned and gone on with."""
+
+import os
+import signal
+import time
+
+import optuna
+import pytest
+import pytorch_lightning as pl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from toy_sweep import SEARCH, ToySweep
+
+from aelab.errors import UserError
+from aelab.sweep.jobs import Pruned, read_jobs
+from aelab.sweep.pruning import PruneCallback
+from aelab.sweep.space import grid, search_space
+from aelab.sweep.storage import import_optuna, make_sampler, open_storage
+from aelab.sweep.study import SharedStudy
+
+
+def space(*overrides):
+    return search_space(OverridesParser.create().parse_overrides(list(overrides)))
+
+
+def trials(study_file, name="study"):
+    return optuna.load_study(study_name=name, storage=open_storage(str(study_file))).trials
+
+
+class Falling(pl.LightningModule):
+    """A model whose validation loss is start / (1 + epoch), and that learns nothing."""
+
+    automatic_optimization = False
+
+    def __init__(self, start):
+        super().__init__()
+        self.start = start
+
+    def training_step(self, batch, index):
+        return None
+
+    def validation_step(self, batch, index):
+        self.log("val/loss", self.start / (1 + self.current_epoch), batch_size=1)
+
+    def configure_optimizers(self):
+        return None
+
+
+def never(number, overrides):
+    return None
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return ToySweep(tmp_path)
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Makes a study of a few numbers on disk, as each process of a sweep would."""
+
+    def make(*overrides, **options):
+        distributions, fixed = space(*(overrides or ("x=interval(0,1)",)))
+        sampler = {"name": "random", "seed": 0, "startup": 2} | options.pop("sampler", {})
+        pruner = {"name": "none", "startup": 2, "after": 1, "patience": 2, "max_epochs": 9} | options.pop("pruner", {})
+        settings = {"storage": "journal", "directions": ["minimize"], "n_trials": 4, "retry": True} | options
+        parts = {"space": distributions, "fixed": fixed, "sampler": sampler, "pruner": pruner}
+        return SharedStudy(tmp_path, "study", **parts, **settings)
+
+    return make
+
+
+def test_the_search_space_is_hydras_override_syntax():
+    found, fixed = space(
+        "n=range(2,64)", "k=range(0,1,0.25)", "lr=tag(log,interval(1e-4,1e-1))", "m=tag(int,interval(2,64))",
+        "data=a,b",         "w=choice([500,250],[9])", "e=int(interval(1,5))", "z=3",
+    )  # fmt: skip
+    assert fixed == ["z=3"]
+    assert found == {
+        "n": IntDistribution(2, 63),
+        "k": FloatDistribution(0.0, 0.75, step=0.25),
+        "lr": FloatDistribution(1e-4, 1e-1, log=True),
+        "m": IntDistribution(2, 64),
+        "data": CategoricalDistribution(["a", "b"]),
+        "w": CategoricalDistribution(["[500,250]", "[9]"]),
+        "e": IntDistribution(1, 5),
+    }
+    assert grid({key: found[key] for key in ("k", "data")}) == {"k": [0.0, 0.25, 0.5, 0.75], "data": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("z=3", "nothing to search"),
+        ("lr=tag(low,interval(1,2))", "lr: unknown tag low"),
+        ("lr=tag(log,interval(0,1))", "lr: "),
+        ("n=range(5,5)", "n: range\\(5,5\\): is empty"),
+    ],
+)
+def test_a_space_that_is_none_is_refused_in_one_line(override, says):
+    with pytest.raises(UserError, match=says) as error:
+        space(override)
+    assert "\n" not in str(error.value)
+
+
+def test_an_interval_has_no_grid():
+    with pytest.raises(UserError, match="x: a continuous interval has no grid"):
+        grid(space("x=interval(0,1)")[0])
+
+
+def test_a_grid_of_the_study_is_each_point_once(shared):
+    study = shared("a=range(0,3)", "b=u,v", sampler={"name": "grid"}, n_trials=None)
+    points = []
+    while batch := study.take(1, never):
+        points.append(tuple(batch[0][1]))
+        study.tell(batch[0][0], "done", [0.0], "")
+    assert sorted(points) == [(f"a={a}", f"b={b}") for a in range(3) for b in "uv"]
+
+
+def test_a_random_search_does_not_depend_on_who_asks(shared, tmp_path):
+    """One process asking four times, and four processes asking once, draw the same four different points."""
+    studies = [shared() for _ in range(4)]
+    points = [study.take(1, never)[0] for study in studies]
+    assert [n for n, _ in points] == [0, 1, 2, 3]
+    (tmp_path / "study.journal").unlink()
+    study = shared()
+    assert study.take(4, never) == points
+    assert len({values[0] for _, values in points}) == 4
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_a_trial_whose_process_died_is_taken_again_with_its_values(shared, storage):
+    first = shared(storage=storage)
+    taken = first.take(2, never)
+    second = shared(storage=storage)
+    assert [n for n, _ in second.take(9, never)] == [2, 3]  # the others are at work
+    first._mine.clear()  # what the kernel does when a process ends
+    third = shared(storage=storage)
+    assert third.take(9, never) == taken
+    assert third.take(9, never) == []
+
+
+def test_a_trial_that_had_ended_before_its_process_died_is_only_told(shared):
+    first = shared(n_trials=1)
+    ((number, values),) = first.take(1, never)
+    first._mine.clear()
+    second = shared(n_trials=1)
+    assert second.take(1, lambda n, v: ("done", [0.5], "") if (n, v) == (number, values) else None) == []
+    assert [(t.state, t.value) for t in second.study.trials] == [(TrialState.COMPLETE, 0.5)]
+
+
+def test_failed_trials_are_run_again_or_left(shared):
+    study = shared(n_trials=2)
+    (number, values), _ = study.take(2, never)
+    study.tell(number, "failed", [], "no memory")
+    study.tell(1, "done", [1.0], "")
+    assert study.study.trials[0].user_attrs["reason"] == "no memory"
+    assert shared(n_trials=2, retry=False).take(9, never) == []
+    again = shared(n_trials=2)
+    assert again.take(9, never) == [(2, values)]  # a new number, the same values, in the failed one's stead
+    again.tell(2, "done", [0.0], "")
+    assert shared(n_trials=2).take(9, never) == []
+
+
+def test_a_half_written_line_of_the_journal_is_dropped(shared, tmp_path):
+    shared().take(1, never)
+    with open(tmp_path / "study.journal", "a") as journal:
+        journal.write('{"op_code": 4, "worker')
+    assert len(shared().study.trials) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options", "key"),
+    [
+        (["x=interval(0,2)"], {}, "hydra.sweeper.study_name"),
+        (["x=interval(0,1)", "z=4"], {}, "hydra.sweeper.study_name"),
+        ([], {"directions": ["maximize"]}, "hydra.sweeper.study_name"),
+        ([], {"sampler": {"name": "best"}}, "hydra.sweeper.sampler"),
+        ([], {"pruner": {"name": "best"}}, "hydra.sweeper.pruner"),
+        ([], {"storage": "paper"}, "hydra.sweeper.storage"),
+        ([], {"n_trials": None}, "hydra.sweeper.n_trials"),
+        ([], {"directions": ["minimize"] * 2, "pruner": {"name": "median"}}, "hydra.sweeper.direction"),
+    ],
+)
+def test_what_a_study_cannot_be_is_refused(shared, overrides, options, key):
+    shared()
+    with pytest.raises(UserError, match=f"^{key}: .*; "):
+        shared(*overrides, **options)
+
+
+def test_a_device_of_its_own_is_no_other_study(shared):
+    shared("x=interval(0,1)", "hardware.devices=1")
+    shared("x=interval(0,1)", "hardware.devices=2")
+
+
+def test_cma_es_and_tpe_come_near_the_minimum(shared):
+    for name in ("cmaes", "tpe"):
+        optuna = import_optuna()
+        study = optuna.create_study()
+        for number in range(40):
+            study.sampler = make_sampler(name, seed=0, number=number, startup=5, grid={})
+            study.optimize(lambda t: (t.suggest_float("a", -4, 4) - 1) ** 2 + t.suggest_float("b", -4, 4) ** 2, 1)
+        assert study.best_value < 0.3
+
+
+def test_a_killed_sweep_goes_on_and_ends_with_the_number_asked(toy):
+    command = [*SEARCH, "hydra.sweeper.n_trials=6", "seconds=0.4"]
+    process = toy.start(*command)
+    deadline = time.time() + 60
+    while len(toy.numbers("begun")) < 3 and time.time() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    killed = toy.numbers("begun")
+    assert killed == [0, 1, 2] and toy.numbers("ended") == [0, 1]
+    before = {t.number: t.params for t in trials(toy.study / "study.journal")}
+
+    text = toy.run(*command)
+    assert sorted(toy.numbers("ended")) == [0, 1, 2, 3, 4, 5]  # none lost, none done twice
+    after = trials(toy.study / "study.journal")
+    assert [t.state for t in after] == [TrialState.COMPLETE] * 6
+    assert {n: after[n].params for n in before} == before
+    assert "leaderboard.md" in text and [j.number for j in read_jobs(toy.study)] == [0, 1, 2, 3, 4, 5]
+    toy.run(*command)
+    assert len(toy.numbers("begun")) == 7  # the study is done: nothing more was run
+
+
+def test_two_processes_share_a_study(toy):
+    command = [*SEARCH, "hydra.sweeper.n_trials=8", "seconds=0.2"]
+    both = [toy.start(*command) for _ in range(2)]
+    for process in both:
+        text = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, text
+    assert sorted(toy.numbers("begun")) == sorted(toy.numbers("ended")) == list(range(8))
+    done = trials(toy.study / "study.journal")
+    assert [t.state for t in done] == [TrialState.COMPLETE] * 8
+    assert len({t.params["x"] for t in done}) == 8
+
+
+def test_parallel_jobs_share_the_cores(toy):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    toy.run(*SEARCH, "hydra.sweeper.n_trials=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    jobs = read_jobs(toy.study)
+    assert [j.number for j in jobs] == [0, 1, 2]
+    assert f"hardware.threads={threads}" in jobs[0].overrides and f"hardware.threads={threads}" in jobs[1].overrides
+
+
+def test_several_objectives(toy):
+    toy.run(*SEARCH, "hydra.sweeper.n_trials=3", "objective='y,size'", "hydra.sweeper.direction=[minimize,maximize]")
+    assert all(len(t.values) == 2 for t in trials(toy.study / "study.journal"))
+    assert (toy.study / "leaderboard.csv").read_text().startswith("place,y,size,x,c,seconds")
+
+
+def test_a_failing_trial_ends_nothing_but_itself(toy):
+    command = [*SEARCH[:2], "x=0,1,2", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=null"]
+    text = toy.run(*command, "fails_at=1", status=1)
+    assert "RuntimeError: x is where it fails" in text
+    states = [t.state for t in trials(toy.study / "study.journal")]
+    assert sorted(states) == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
+
+
+def test_a_mistyped_key_is_found_before_there_is_a_study(toy):
+    text = toy.run(*SEARCH, "sekonds=1", status=1)
+    assert "sekonds" in text and not toy.study.exists()
+
+
+def test_a_hopeless_trial_is_pruned_by_the_study(shared):
+    study = shared(pruner={"name": "median"})
+    reached = {}
+    for number, _ in study.take(4, never):
+        model = Falling(100.0 if number == 3 else 1.0)
+        callback = PruneCallback(study.storage, "study", number, "val/loss")
+        trainer = pl.Trainer(
+            max_epochs=9, logger=False, enable_checkpointing=False, enable_progress_bar=False, callbacks=[callback],
+            accelerator="cpu", enable_model_summary=False,
+        )  # fmt: skip
+        if number == 3:
+            with pytest.raises(Pruned, match="epoch 1: val/loss 50 is hopeless"):
+                trainer.fit(model, [0], [0])
+            study.tell(number, "pruned", [], "")
+        else:
+            trainer.fit(model, [0], [0])
+            study.tell(number, "done", [1.0], "")
+        reached[number] = model.current_epoch
+    assert reached == {0: 9, 1: 9, 2: 9, 3: 1}
+    last = study.study.trials[3]
+    assert (last.state, last.value) == (TrialState.PRUNED, 50.0)
+
+
+def test_pruning_on_what_is_not_measured_is_refused(shared):
+    study = shared(pruner={"name": "patience"})
+    study.take(1, never)
+    callback = PruneCallback(study.storage, "study", 0, "val/los")
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
+    with pytest.raises(UserError, match="nothing named 'val/los'"):
+        callback.on_validation_end(_not_checking(trainer), None)
+
+
+def _not_checking(trainer):
+    trainer.sanity_checking = False
+    return trainer
+
+
+@pytest.mark.parametrize("name", ["hyperband", "patience"])
+def test_the_other_pruners_prune(shared, name):
+    study = shared(n_trials=12, pruner={"name": name})
+    pruned = []
+    for number, _ in study.take(12, never):
+        callback = PruneCallback(study.storage, "study", number, "val/loss")
+        for epoch in range(9):
+            if callback.hopeless(float(number + epoch * (number > 5)), epoch):
+                pruned.append(number)
+                break
+        study.tell(number, "pruned" if number in pruned else "done", [] if number in pruned else [float(number)], "")
+    assert pruned and 0 not in pruned
