@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,12 +45,18 @@ def log_summary(rows: list[Row], pictures: list[Path], folder: Path, config: Dic
         settings=wandb.Settings(silent=True, init_timeout=10),
     )
     try:
-        table = wandb.Table(columns=list(rows[0]), data=[[cell(value) for value in row.values()] for row in rows])
+        table = wandb.Table(columns=list(rows[0]), data=list(zip(*(_of_one_type(rows, key) for key in rows[0]))))
         run.log({"leaderboard": table} | {f"sweep/{p.stem}": wandb.Image(str(p), caption=p.stem) for p in pictures})
         run.summary["best"] = next((value for key, value in rows[0].items() if key != "place"), None)
         run.summary["jobs"] = len(rows)
     finally:
         run.finish()
+
+
+def _of_one_type(rows: list[Row], key: str) -> list[Any]:
+    """A column as W&B wants it: numbers, or text where there is any text."""
+    values = [row[key] for row in rows]
+    return [cell(value) for value in values] if any(isinstance(value, str) for value in values) else values
 
 
 def _mode(config: DictConfig) -> str:
