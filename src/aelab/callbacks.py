@@ -41,8 +41,8 @@ class EpochEnd(Checkpoint):
         for name, weight in model.state_dict().items():
             if not bool(torch.isfinite(weight).all()):
                 raise UserError(
-                    f"optimizer.lr: {name} is not finite after epoch {trainer.current_epoch}; training stopped, "
-                    "last.ckpt is the last good one; lower optimizer.lr or set train.clip"
+                    f"{model.rate_key}: {name} is not finite after epoch {trainer.current_epoch}; training stopped, "
+                    f"last.ckpt is the last good one; lower {model.rate_key}"
                 )
         self.rows = [*self.rows, {"epoch": trainer.current_epoch, **metrics}]
         better = metrics[self.monitor] < self.best

@@ -36,6 +36,24 @@ def build(node: Any, key: str, **extra: Any) -> Any:
     return make if node.get("_partial_", False) else make(**extra)
 
 
+def build_model(node: Any, shape: tuple[int, ...], layers: list, n_classes: int | None) -> Any:
+    """The model of ``node`` for samples of ``shape``; it is given ``layers`` and ``n_classes`` if it asks for them.
+
+    Layers that it does not ask for are those it stands on: they become its ``below``, and its input is their code.
+    """
+    offers = {"shape": shape, "below": layers, "n_classes": n_classes}
+    model = build(node, "model", **{name: value for name, value in offers.items() if asks_for(node, name)})
+    model.n_classes = n_classes
+    model.below = [] if asks_for(node, "below") else layers
+    return model
+
+
+def asks_for(node: Any, argument: str) -> bool:
+    """Whether the target of ``node`` takes ``argument``."""
+    node = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    return argument in inspect.signature(locate(node, "model")).parameters
+
+
 def check_node(node: dict, key: str, given: set[str] = frozenset()) -> None:
     """Raise ``UserError`` unless every key of ``node``, and of the nodes in it, fits the signature of its target."""
     target = locate(node, key)

@@ -28,7 +28,7 @@ def run_figures(model: Base, data: Data, rows: list[dict[str, float]]) -> dict[s
     shape = data.pixel_shape
     x = data.test.x[:COLUMNS]
     to_pixels = pixel_map(data)
-    if len(shape) == 2:
+    if len(shape) == 2 and model.reconstructs:
         rows = {"input": x}
         corruption = model.training_plan.corruption if model.training_plan else None
         if corruption is not None:
@@ -41,9 +41,12 @@ def run_figures(model: Base, data: Data, rows: list[dict[str, float]]) -> dict[s
         if n_code < min(data.train.x.shape):
             rows[f"PCA, {n_code}"] = reconstruct_pca(data.pca(n_code), x).to(x)
         figures["reconstructions"] = image_rows({k: to_pixels(v) for k, v in rows.items()}, shape)
-        for side, weights in (("encoder", model.encoder_filters()), ("decoder", model.decoder_filters())):
+    if len(shape) == 2:
+        sides = {"encoder_filters": model.encoder_filters()}
+        sides |= {"decoder_filters": model.decoder_filters()} if model.reconstructs else {}
+        for name, weights in sides.items():
             if weights is not None:
-                figures[f"{side}_filters"] = image_grid(project_filters(weights[:MAX_FILTERS], data), shape)
+                figures[name] = image_grid(project_filters(weights[:MAX_FILTERS], data), shape)
     figures["code"] = code_scatter(codes(model, data.test), data.test.y)
     return figures | model.figures(data)
 

@@ -22,7 +22,7 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "none") 
 def outer_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor:
     """mean(v0ᵀ h0) − mean(v1ᵀ h1), (visible, hidden): both phases as one product of the rows laid end to end."""
     h = torch.cat([h0 / len(h0), h1 / -len(h1)])
-    return linear(torch.cat([v0, v1]).t(), h, None)
+    return linear(torch.cat([v0.t(), v1.t()], dim=1), h, None)  # turned while it is copied, which oneDNN would do again
 
 
 def bernoulli(p: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What a trained model is worth on the test set: the figures of metrics.json, named once and for all."""
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,39 +20,39 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
     ``squared_error``: summed over inputs, averaged over images; ``pca_squared_error``: the same for PCA of the code's
     size, fitted on the same training samples; ``psnr`` in dB; ``probe_error`` and ``knn_error`` in % of the test set.
     """
-    from torchmetrics import MeanSquaredError
-    from torchmetrics.image import PeakSignalNoiseRatio
-
     model.eval()
     test = data.test
-    sizes = {"data_range": 1.0 if data.unit_interval or data.below else float(test.x.max() - test.x.min())}
-    error, psnr = MeanSquaredError().to(test.x.device), PeakSignalNoiseRatio(**sizes).to(test.x.device)
     terms: dict[str, float] = {}
     for batch in test.batches():
-        out = model(batch.x)
-        x_hat = model.mean(out.output)
-        error.update(x_hat, batch.x)
-        psnr.update(x_hat, batch.x)
-        for name, term in model.loss_terms(batch.x, out).items():
+        for name, term in model.batch_terms(batch, model(batch.x)).items():
             terms[name] = terms.get(name, 0.0) + float(term) * len(batch.x) / len(test.x)
-    metrics = {
-        "loss": sum(terms.values()),
-        **terms,
-        "squared_error": float(error.compute()) * test.x.shape[1],
-        "psnr": float(psnr.compute()),
-    }
+    metrics = {"loss": sum(terms.values()), **terms}
     code = codes(model, test)
-    if code.shape[1] < min(data.train.x.shape):
-        pca = data.pca(code.shape[1])
-        error.reset()
-        for batch in test.batches():
-            error.update(reconstruct_pca(pca, batch.x).to(batch.x), batch.x)
-        metrics["pca_squared_error"] = float(error.compute()) * test.x.shape[1]
+    if model.reconstructs:
+        metrics |= fidelity(data, model.reconstruct)
+        if code.shape[1] < min(data.train.x.shape):
+            pca = data.pca(code.shape[1])
+            metrics["pca_squared_error"] = fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]
     if test.y is not None and data.train.y is not None and bool(torch.isin(test.y, data.train.y).any()):
         train_code = codes(model, data.train)
         metrics |= label_errors(train_code, data.train.y, code, test.y, cfg)
     metrics |= model.test_metrics(data)
     return {f"test/{name}": float(value) for name, value in metrics.items()}
+
+
+def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """``squared_error`` and ``psnr`` of the test set against its reconstruction."""
+    from torchmetrics import MeanSquaredError
+    from torchmetrics.image import PeakSignalNoiseRatio
+
+    x = data.test.x
+    span = 1.0 if data.unit_interval or data.below else float(x.max() - x.min())
+    error, psnr = MeanSquaredError().to(x.device), PeakSignalNoiseRatio(data_range=span).to(x.device)
+    for batch in data.test.batches():
+        x_hat = reconstruct(batch.x)
+        error.update(x_hat, batch.x)
+        psnr.update(x_hat, batch.x)
+    return {"squared_error": float(error.compute()) * x.shape[1], "psnr": float(psnr.compute())}
 
 
 @torch.no_grad()

@@ -102,12 +102,9 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
 
     cfg = read_config(folder, "load")
     checkpoint = read_checkpoint(folder, weights, "load")
-    extra: dict[str, Any] = {"shape": tuple(checkpoint["aelab"]["shape"])}
-    below = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
-    if takes_layers(cfg.model):
-        extra["below"] = below
-    model = config.build(cfg.model, "model", **extra)
-    model.below = [] if takes_layers(cfg.model) else below
+    layers = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
+    about = checkpoint["aelab"]
+    model = config.build_model(cfg.model, tuple(about["shape"]), layers, about["n_classes"])
     put_weights(model, checkpoint, f"load: {folder}")
     return model.eval()
 
@@ -119,15 +116,6 @@ def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"{key} holds the weights of another model ({reason[:160]})") from error
-
-
-def takes_layers(model_node: DictConfig) -> bool:
-    """Whether this model is itself built from the layers below (a deep autoencoder), or stands on their output."""
-    import inspect
-
-    from aelab import config
-
-    return "below" in inspect.signature(config.locate(OmegaConf.to_container(model_node), "model")).parameters
 
 
 def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:

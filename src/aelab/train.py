@@ -55,13 +55,12 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
         torch.set_num_threads(cfg.hardware.threads)
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None
     layers = run_folder.read_layers(cfg.below, "below")
-    inside = run_folder.takes_layers(cfg.model)  # the model is built from the layers, or stands on their output
+    inside = config.asks_for(cfg.model, "below")  # the model is built from the layers, or stands on their output
     pl.seed_everything(cfg.seed, verbose=False)
     data = config.build(
         cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=[] if inside else layers
     )
-    model = config.build(cfg.model, "model", shape=data.shape, **({"below": layers} if inside else {}))
-    model.below = [] if inside else layers
+    model = config.build_model(cfg.model, data.shape, layers, data.n_classes)
     if layers and checkpoint is None:
         save_layers(folder / "below.pt", layers)
     model.training_plan = Training(

@@ -97,6 +97,11 @@ class Data(pl.LightningDataModule):
         """Shape of what the model sees: the image's, or (units,) on top of other layers."""
         return (self.train.x.shape[1],) if self.below else self.pixel_shape
 
+    @property
+    def n_classes(self) -> int | None:
+        """Labels run from 0 to one below this; None where there are none."""
+        return None if self.train.y is None else int(self.train.y.max()) + 1
+
     def pca(self, n_code: int) -> PCA:
         """PCA of the training samples, the baseline with a code of the same size; computed once."""
         if n_code not in self._pca:

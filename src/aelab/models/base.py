@@ -45,6 +45,10 @@ class Base(pl.LightningModule):
 
     encoder: nn.Module
     decoder: nn.Module
+    ignores: tuple[str, ...] = ()  # config nodes and keys that mean nothing to this model: an override of one is refused
+    rate_key = "optimizer.lr"  # where its learning rate stands
+    reconstructs = True  # whether it has a decoder
+    n_classes: int | None = None  # what a model with labels was built for
 
     def __init__(self, shape: tuple[int, ...], likelihood: Likelihood):
         super().__init__()
@@ -85,6 +89,14 @@ class Base(pl.LightningModule):
     def loss_terms(self, x: Tensor, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Named terms, means over the batch; their sum is the loss. ``x`` is the clean input."""
         return {"reconstruction": self.negative_log_likelihood(out.output, x, weight)}
+
+    def batch_terms(self, batch: Batch, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """``loss_terms`` of a batch; a model that learns from labels overrides this one."""
+        return self.loss_terms(batch.x, out, weight)
+
+    def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+        """Means over the batch that are watched beside the loss: Σ (x̂ − x)² over inputs."""
+        return {"squared_error": nll.squared_error(self.mean(out.output), batch.x)}
 
     def negative_log_likelihood(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """−log p(x | code), nats, summed over inputs, mean over the batch; Gaussian inputs have unit variance."""
@@ -133,7 +145,7 @@ class Base(pl.LightningModule):
         return self.training_plan.optimizer(self.parameters())
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["aelab"] = {"shape": list(self.shape)}
+        checkpoint["aelab"] = {"shape": list(self.shape), "n_classes": self.n_classes}
 
     def on_train_epoch_start(self) -> None:
         """All randomness of an epoch follows from (seed, epoch, rank), so that no generator needs saving to resume."""
@@ -160,7 +172,7 @@ class Base(pl.LightningModule):
         def closure() -> Tensor:  # an optimiser with a line search calls it several times
             optimizer.zero_grad()
             out = self(corrupted.x)
-            terms = self.loss_terms(batch.x, out, weight)
+            terms = self.batch_terms(batch, out, weight)
             loss = sum(terms.values())
             self.manual_backward(loss)
             if plan.clip is not None:
@@ -193,27 +205,23 @@ class Base(pl.LightningModule):
         return sum(terms.values())
 
     def validation_step(self, split: Split, index: int) -> None:
-        """Loss terms and squared error of the whole validation set, clean."""
+        """Loss terms and metrics of the whole validation set, clean."""
         sums: dict[str, Tensor] = {}
         for batch in split.batches():
             out = self(batch.x)
-            terms = self.loss_terms(batch.x, out)
-            terms = {**terms, "loss": self.loss_of(terms), "squared_error": self.squared_error(batch.x, out)}
+            terms = self.batch_terms(batch, out)
+            terms = {**terms, "loss": self.loss_of(terms), **self.validation_metrics(batch, out)}
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term * len(batch.x)
         n = len(split.x)
         self.log_dict({f"val/{k}": v / n for k, v in sums.items()}, sync_dist=self.trainer.world_size > 1, batch_size=n)
-
-    def squared_error(self, x: Tensor, out: Output) -> Tensor:
-        """Σ (x̂ − x)² over inputs, mean over the batch."""
-        return nll.squared_error(self.mean(out.output), x)
 
     def _stop_if_not_finite(self, loss: Tensor) -> None:
         bad = ~torch.isfinite(loss)
         if bool(bad.any()):
             step = int(bad.nonzero()[0])
             raise UserError(
-                f"optimizer.lr: the loss is not finite since step {step} of epoch {self.current_epoch} (step "
+                f"{self.rate_key}: the loss is not finite since step {step} of epoch {self.current_epoch} (step "
                 f"{self.current_epoch * self._batches + step} in all); training stopped, last.ckpt is the last good "
-                "one; lower optimizer.lr or set train.clip"
+                f"one; lower {self.rate_key} or set train.clip"
             )

@@ -1,0 +1,73 @@
+"""A classifier on a pretrained stack: the layers below and an output layer, fine-tuned with labels."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aelab.data.batches import Batch, Data
+from aelab.errors import UserError
+from aelab.initialization import initialize
+from aelab.layer import Layer
+from aelab.models.base import Base, Output
+from aelab.unroll import unroll
+
+
+class Classifier(Base):
+    """p(label | x) = softmax(V code + c), code = the layers below; the loss is −log p(label | x), nats.
+
+    During the first ``top_only_epochs`` only V and c move, so that a random output layer does not spoil what was
+    learned (Hinton & Salakhutdinov 2006). ``dropout`` is the fraction of units left out in each layer while training.
+    ``start="random"`` keeps the architecture alone: the same net without pretraining.
+    """
+
+    reconstructs = False
+
+    def __init__(
+        self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, top_only_epochs: int, dropout: float,
+        start: Literal["layers", "random"], initialization: str,
+    ):  # fmt: skip
+        super().__init__(shape, "bernoulli")
+        if n_classes is None:
+            raise UserError("data: a classifier needs labels, and this data set has none; choose one that has")
+        if not 0 <= dropout < 1:
+            raise UserError(f"model.dropout: must be a fraction of the units in [0, 1), got {dropout}")
+        self.top_only_epochs = top_only_epochs
+        modules = list(unroll(below, None)[0])
+        if dropout:  # after each activation
+            modules = [m for pair in zip(modules[::2], modules[1::2]) for m in (*pair, nn.Dropout(dropout))]
+        self.encoder = nn.Sequential(*modules)
+        if start == "random":
+            initialize(self.encoder, initialization, "sigmoid")
+        self.top = nn.Linear(below[-1].W.shape[1], n_classes)
+        nn.init.zeros_(self.top.weight)
+        nn.init.zeros_(self.top.bias)
+
+    def forward(self, x: Tensor) -> Output:
+        code = self.encode(x)
+        return Output(code, self.top(code))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """x (batch, input) → probabilities of the labels (batch, class)."""
+        return self(x).output.softmax(1)
+
+    def batch_terms(self, batch: Batch, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
+        return {"cross_entropy": F.cross_entropy(out.output, batch.y)}
+
+    def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+        return {"class_error": 100 * (out.output.argmax(1) != batch.y).float().mean()}
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.encoder.requires_grad_(self.current_epoch >= self.top_only_epochs)
+
+    @torch.no_grad()
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        """``class_error``: test images given the wrong label, %."""
+        from torchmetrics.classification import MulticlassAccuracy
+
+        accuracy = MulticlassAccuracy(self.n_classes, average="micro").to(data.test.x.device)
+        for batch in data.test.batches():
+            accuracy.update(self(batch.x).output, batch.y)
+        return {"class_error": 100 * (1 - float(accuracy.compute()))}

@@ -1,0 +1,28 @@
+"""The deep autoencoder: a pretrained stack unrolled and fine-tuned by backpropagation (Hinton & Salakhutdinov 2006)."""
+
+from typing import Literal
+
+from aelab.initialization import initialize
+from aelab.layer import Layer
+from aelab.models.base import Base
+from aelab.unroll import unroll
+
+
+class DeepAutoencoder(Base):
+    """Encoder: the layers below, upwards; decoder: their transposes, downwards, free of the encoder from then on.
+
+    Before the first step the code is ``encode_through(below, x)``. ``code`` is ``as_layers`` (Gaussian hidden units:
+    linear, Bernoulli ones: logistic), ``linear`` or ``logistic``. ``start="random"`` keeps the architecture and forgets
+    what was learned: the same net without pretraining. The inputs' likelihood is that of the lowest visible units.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], below: list[Layer], code: Literal["as_layers", "linear", "logistic"],
+        start: Literal["layers", "random"], initialization: str,
+    ):  # fmt: skip
+        encoder, decoder = unroll(below, None if code == "as_layers" else code)
+        super().__init__(shape, "bernoulli" if below[0].visible == "bernoulli" else "gaussian")
+        self.encoder, self.decoder = encoder, decoder
+        if start == "random":
+            initialize(self.encoder, initialization, "sigmoid")
+            initialize(self.decoder, initialization, "sigmoid")
