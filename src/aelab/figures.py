@@ -1,29 +1,26 @@
-"""What a person looks at: every figure a function of numbers, drawn with matplotlib, saved as PNG."""
+"""What a person looks at after a run: its figures, saved as PNG; each is drawn in :mod:`aelab.drawing`."""
 
-import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.data.batches import Data
+from aelab.drawing import code_scatter, image_grid, image_rows, loss_curves
 from aelab.layer import decode_through
 from aelab.metrics import codes
 from aelab.models.base import Base
-from aelab.pca import fit_pca, project
 from aelab.pca import reconstruct as reconstruct_pca
 from aelab.run_folder import write_whole
 
 COLUMNS = 10  # images in a row
 MAX_FILTERS = 100
-MAX_POINTS = 5000  # of a scatter plot
 
 
 @torch.no_grad()
 def run_figures(model: Base, data: Data, rows: list[dict[str, float]]) -> dict[str, Figure]:
-    """File name → figure: reconstructions, filters both ways, the code in two dimensions, loss curves, the model's own."""
+    """File name → figure: reconstructions, filters both ways, the code in 2-D, loss curves, the model's own."""
     figures = {"loss": loss_curves(rows)}
     shape = data.pixel_shape
     x = data.test.x[:COLUMNS]
@@ -70,84 +67,3 @@ def save(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
     for name, figure in figures.items():
         write_whole(paths[name], lambda part, figure=figure: figure.savefig(part, dpi=110, format="png"))
     return paths
-
-
-def image_rows(rows: dict[str, Tensor], shape: tuple[int, ...]) -> Figure:
-    """One row of images a name, all on one grey scale."""
-    n = len(next(iter(rows.values())))
-    figure = Figure(figsize=(1.6 + 0.75 * n, 0.85 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    low, high = _range(next(iter(rows.values())))
-    for axis, (name, images) in zip(axes, rows.items()):
-        axis.imshow(_tiles(images, shape, columns=n, fill=high), cmap="gray", vmin=low, vmax=high)
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        _bare(axis)
-    return figure
-
-
-def image_grid(images: Tensor, shape: tuple[int, ...], columns: int | None = None) -> Figure:
-    """Filters in a square, each on its own symmetric scale: blue below zero, red above."""
-    columns = columns or math.ceil(math.sqrt(len(images)))
-    scaled = images / images.abs().amax(1, keepdim=True).clamp(min=1e-12)
-    figure = Figure(figsize=(6, 6 * math.ceil(len(images) / columns) / columns + 0.1), layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(_tiles(scaled, shape, columns, fill=0.0), cmap="RdBu_r", vmin=-1, vmax=1)
-    _bare(axis)
-    return figure
-
-
-def code_scatter(code: Tensor, labels: Tensor | None) -> Figure:
-    """The code in two dimensions, as it is or its first two principal components, a colour a label."""
-    points = code[:MAX_POINTS].float()
-    name = "code"
-    if points.shape[1] > 2:
-        points, name = project(fit_pca(points, 2), points), "principal component of the code"
-    elif points.shape[1] == 1:
-        points, name = torch.cat([points, torch.zeros_like(points)], 1), "code"
-    xy = points.cpu().numpy()
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axis = figure.subplots()
-    colours = None if labels is None else labels[:MAX_POINTS].cpu().numpy()
-    dots = axis.scatter(xy[:, 0], xy[:, 1], c=colours, s=5, cmap="tab10" if colours is not None else None)
-    if colours is not None and len(np.unique(colours)) <= 20:
-        axis.legend(*dots.legend_elements(num=None), title="label", fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    axis.set_xlabel(f"{name} 1")
-    axis.set_ylabel(f"{name} 2")
-    return figure
-
-
-def loss_curves(rows: list[dict[str, float]]) -> Figure:
-    """Training and validation loss against the epoch."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axis = figure.subplots()
-    for name in ("train/loss", "val/loss"):
-        points = [(row["epoch"], row[name]) for row in rows if name in row]
-        if points:
-            axis.plot(*zip(*points), label=name, marker="." if len(points) < 3 else None)
-    axis.set_xlabel("epoch")
-    axis.set_ylabel("loss")
-    if axis.has_data():
-        axis.legend()
-    return figure
-
-
-def _tiles(images: Tensor, shape: tuple[int, ...], columns: int, fill: float) -> np.ndarray:
-    """(n, height × width) → one array, a pixel of ``fill`` between neighbours."""
-    height, width = shape
-    rows = math.ceil(len(images) / columns)
-    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), fill, dtype=np.float32)
-    for i, image in enumerate(images.cpu().float().numpy()):
-        top, left = (i // columns) * (height + 1), (i % columns) * (width + 1)
-        canvas[top : top + height, left : left + width] = image.reshape(height, width)
-    return canvas
-
-
-def _range(images: Tensor) -> tuple[float, float]:
-    return (0.0, 1.0) if float(images.min()) >= 0 and float(images.max()) <= 1 else (float(images.min()), float(images.max()))
-
-
-def _bare(axis) -> None:
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for side in axis.spines.values():
-        side.set_visible(False)
