@@ -8,6 +8,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+from helpers import made_data  # noqa: F401 - a fixture for every file
 
 torch.set_num_threads(1)
 

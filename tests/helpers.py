@@ -1,0 +1,133 @@
+"""Every config of conf/ at a size that trains in a moment, and the command run inside the test process."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from fake_data import write_mnist, write_olivetti
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, open_dict
+
+from aelab import config
+from aelab.app import CONF, main
+from aelab.layer import Layer, save_layers
+from aelab.run_folder import write_text
+from aelab.schema import register
+
+SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv", "evaluate.probe_c=0.01")
+# What a group needs beside it to be tried at all: the faces are real values, so no Bernoulli likelihood.
+BESIDE = {
+    "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
+    "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
+}
+WIDEST = 12  # units or channels of a layer
+
+
+def files() -> dict[str, Path]:
+    """``group=option`` → file, for everything in conf/ that a person can choose but Hydra's own groups."""
+    found = {}
+    for path in sorted(CONF.rglob("*.yaml")):
+        group = path.parent.relative_to(CONF).as_posix()
+        if group != "." and not group.startswith("hydra") and not path.name.startswith("_"):
+            found[f"{group}={path.stem}"] = path
+    return found
+
+
+OPTIONS = list(files())
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The job's config, resolved and checked, as the command would get it; ``hydra:`` interpolations included."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return config.resolved(cfg)
+
+
+def small(*overrides: str, epochs: int = 2) -> DictConfig:
+    """``composed``, shrunk: few samples, few units, few epochs. What a test gives in ``overrides`` stays."""
+    given = list(overrides)
+    beside = [extra for choice in given for extra in BESIDE.get(choice, [])]
+    cfg = composed(*SMALL, f"train.epochs={epochs}", *beside, *given)
+    shrink(cfg.model)
+    return cfg
+
+
+def shrink(node: DictConfig | ListConfig) -> None:
+    """Bring every count of units in ``node`` down to ``WIDEST``: whole numbers and lists of them."""
+    for key in list(node.keys() if isinstance(node, DictConfig) else range(len(node))):
+        value = node[key]
+        if isinstance(value, (DictConfig, ListConfig)):
+            shrink(value)
+        elif isinstance(value, int) and not isinstance(value, bool) and value > WIDEST:
+            node[key] = WIDEST
+
+
+def made_layers(folder: Path) -> Path:
+    """A run folder as ``below`` wants it: two random layers on the digits' 64 pixels, and no training."""
+    sizes = [(64, WIDEST), (WIDEST, 3)]
+    layers = [Layer(torch.randn(v, h), torch.randn(h), torch.randn(v), "bernoulli", "bernoulli") for v, h in sizes]
+    folder.mkdir(parents=True)
+    write_text(folder / "config.yaml", "model: made for a test\n")
+    save_layers(folder / "layers.pt", layers)
+    return folder
+
+
+def write_sets(folder: Path) -> None:
+    """A folder for AELAB_DATA with a little of each set that is otherwise downloaded."""
+    write_mnist(folder / "mnist", n_train=80, n_test=20)
+    write_mnist(folder / "fashion_mnist", n_train=80, n_test=20)
+    write_olivetti(folder / "olivetti")
+
+
+@pytest.fixture(scope="session")
+def made_data(tmp_path_factory):
+    """AELAB_DATA and AELAB_CACHE point to made data, so that no test needs, or writes to, a person's own folders."""
+    folder = tmp_path_factory.mktemp("data")
+    write_sets(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AELAB_DATA", str(folder))
+        patch.setenv("AELAB_CACHE", str(folder / "cache"))
+        yield folder
+
+
+class Outcome(NamedTuple):
+    """What the command left: exit status, the lines on stderr (the exit message among them), stdout."""
+
+    status: int
+    error: list[str]
+    output: str
+
+
+def aelab(capsys, *overrides: str) -> Outcome:
+    """``aelab OVERRIDES`` in this process, as ``main`` of the installed command would run it."""
+    full_error = os.environ.pop("HYDRA_FULL_ERROR", None)
+    argv, sys.argv = sys.argv, ["aelab", *overrides]
+    capsys.readouterr()
+    status: int | str | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    finally:
+        sys.argv = argv
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+    text = capsys.readouterr()
+    message = [status] if isinstance(status, str) else []
+    return Outcome(int(bool(status)), [*text.err.splitlines(), *message], text.out)
+
+
+def command(*overrides: str) -> str:
+    return shlex.join(["aelab", *overrides])

@@ -1,0 +1,60 @@
+"""Every file of conf/ composes, trains, is saved, loaded and drawn: a new one is found here with no edit."""
+
+import math
+
+import pytest
+import torch
+from helpers import OPTIONS, command, made_layers, small
+
+import aelab
+from aelab import config, run_folder
+from aelab.train import run
+
+RUNNABLE = [option for option in OPTIONS if not option.startswith("chain=")]
+
+
+@pytest.mark.parametrize("option", RUNNABLE)
+def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path):
+    cfg = small(option)
+    if config.asks_for(cfg.model, "below"):
+        cfg.below = str(made_layers(tmp_path / "below"))
+    if cfg.hardware.accelerator == "gpu" and not torch.cuda.is_available():
+        pytest.skip("composes; needs a CUDA device to train, and there is none here")
+    if option == "logger=tensorboard":
+        pytest.importorskip("tensorboard", reason="composes; tensorboard is not installed")
+    folder = tmp_path / "run"
+
+    metrics = run(cfg, folder, command(option))
+
+    assert all(math.isfinite(value) for value in metrics.values()), metrics
+    assert metrics == run_folder.read_json(folder / "metrics.json")
+    assert run_folder.read_history(folder)["epoch"] == [0, 1]
+    assert (folder / "command.txt").read_text() == f"aelab {option}\n"
+    assert run_folder.read_config(folder) == cfg
+    pictures = sorted((folder / "figures").glob("*.png"))
+    assert {"loss", "code"} <= {path.stem for path in pictures}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    assert not list(folder.rglob("*.part")), "a temporary file was left"
+    for weights in ("last", "best"):
+        checkpoint = torch.load(folder / f"{weights}.ckpt", weights_only=True)["state_dict"]
+        model = aelab.load(folder, weights)
+        assert model.state_dict().keys() == checkpoint.keys()
+        assert all(torch.equal(value, checkpoint[name]) for name, value in model.state_dict().items())
+    assert not model.training
+    x = torch.rand(5, model.n_input)
+    with torch.no_grad():
+        code = model.encode(x)
+        assert code.shape[0] == 5 and code.isfinite().all()
+        if getattr(model, "reconstructs", True):
+            assert model.decode(code).shape == x.shape
+            torch.testing.assert_close(model.reconstruct(x), model.decode(code))
+
+
+def test_every_group_has_the_options_that_were_promised():
+    promised = """model=linear model=autoencoder model/network=mlp model/network=conv
+    data=digits data=curves data=mnist data=fashion_mnist data=faces
+    corruption=none corruption=masking corruption=salt_and_pepper corruption=gaussian
+    optimizer=adam optimizer=adamw optimizer=sgd
+    schedule=constant schedule=cosine schedule=one_cycle schedule=steps
+    hardware=cpu hardware=gpu hardware=multi_gpu logger=wandb logger=csv logger=tensorboard"""
+    assert set(promised.split()) <= set(OPTIONS)
