@@ -7,6 +7,7 @@ import pytest
 
 from aelab.errors import UserError
 from aelab.sweep.compare import compare, read_runs
+from aelab.sweep.tables import show
 
 
 def make_run(folder, n_code, error, epochs=3):
@@ -46,6 +47,14 @@ def test_any_depth_and_one_run_alone(tmp_path):
     assert [run.name for run in read_runs(str(tmp_path / "**" / "y"))] == ["y"]
     assert read_runs(str(tmp_path / "x" / "y"))[0].history["val/loss"] == [2.0, 1.0, 2 / 3]
     assert compare(str(tmp_path / "x" / "y"), tmp_path)[0]["test/squared_error"] == 5.0
+
+
+def test_a_table_too_wide_for_the_terminal_is_turned(monkeypatch, capsys):
+    row = {"run": "a", **{f"test/metric_{i}": float(i) for i in range(9)}}
+    for columns, header in ((80, "│ test/metric_3 │ 3"), (300, "┃ test/metric_3 ┃")):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        show([row, row | {"run": "b"}], "two")
+        assert header in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

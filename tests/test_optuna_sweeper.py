@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import optuna
@@ -18,6 +20,7 @@ from aelab.sweep.pruning import PruneCallback
 from aelab.sweep.space import grid, search_space
 from aelab.sweep.storage import import_optuna, make_sampler, open_storage
 from aelab.sweep.study import SharedStudy
+from hydra_plugins.aelab_optuna.sweeper import directions
 
 
 def space(*overrides):
@@ -187,6 +190,41 @@ def test_what_a_study_cannot_be_is_refused(shared, overrides, options, key):
     shared()
     with pytest.raises(UserError, match=f"^{key}: .*; "):
         shared(*overrides, **options)
+
+
+def test_optuna_that_is_not_installed_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r'optuna is not installed; pip install "aelab\[sweep\]"'):
+        import_optuna()
+
+
+def test_plugins_are_found_without_anything_heavy():
+    code = (
+        "import sys; from hydra.core.plugins import Plugins; Plugins.instance(); import aelab.sweep.callback;"
+        "print([m for m in ('optuna', 'torch', 'pytorch_lightning', 'matplotlib', 'wandb') if m in sys.modules],"
+        "[m for m in sys.modules if m.startswith('hydra_plugins.aelab_optuna.')])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("[] ") and "hydra_plugins.aelab_optuna.sweeper" in shown
+
+
+@pytest.mark.parametrize(
+    ("direction", "objective", "expected"),
+    [
+        ("minimize", "a", ["minimize"]),
+        ("maximize", "a,b", ["maximize", "maximize"]),
+        (["minimize", "maximize"], "a, b", ["minimize", "maximize"]),
+        ("minimize,maximize", "a,b", ["minimize", "maximize"]),
+        ("smaller", "a", UserError),
+        (["minimize", "maximize"], "a", UserError),
+    ],
+)
+def test_every_objective_has_a_direction(direction, objective, expected):
+    if expected is UserError:
+        with pytest.raises(UserError, match=r"^hydra.sweeper.direction: .*; give "):
+            directions(direction, objective)
+    else:
+        assert directions(direction, objective) == expected
 
 
 def test_a_device_of_its_own_is_no_other_study(shared):

@@ -65,7 +65,7 @@ class Board:
         return [
             {"place": place if job.values else None}
             | {name: job.values[i] if i < len(job.values) else None for i, name in enumerate(self.objectives)}
-            | {key: _value(settings(job).get(key)) for key in self.swept}
+            | {key: value_of(job, key) for key in self.swept}
             | {"seconds": round(job.seconds, 2), "status": job.status, "folder": str(job.folder.relative_to(folder))}
             for place, job in enumerate(self.ranked, start=1)
         ]
@@ -76,7 +76,9 @@ def settings(job: Job) -> dict[str, str]:
     return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job.overrides)}
 
 
-def _value(text: str | None) -> int | float | str | None:
+def value_of(job: Job, key: str) -> int | float | str | None:
+    """One setting of a job, as a number where it is one; None where the job was not given it."""
+    text = settings(job).get(key)
     for number in (int, float):
         try:
             return number(text)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aelab.run_folder import write_whole
-from aelab.sweep.leaderboard import Board, settings
+from aelab.sweep.leaderboard import Board, settings, value_of
+from aelab.sweep.tables import cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +89,7 @@ def reconstructions(board: Board, shown: list[Any]) -> "Figure":
     ):
         axes.imshow(image)
         axes.set_axis_off()
-        what = " ".join(f"{key}={settings(job).get(key)}" for key in board.swept)
+        what = " ".join(f"{key}={cell(value_of(job, key))}" for key in board.swept)
         axes.set_title(f"#{job.number}  {board.objectives[0]} {job.values[0]:.4g}  {what}", fontsize=8)
     return figure
 

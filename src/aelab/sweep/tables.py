@@ -25,18 +25,21 @@ def comma_separated(rows: Sequence[Row]) -> str:
 
 
 def show(rows: Sequence[Row], title: str) -> None:
-    """Print it on the terminal; the first row in bold."""
+    """Print it on the terminal, the first row in bold; on its side where it would not fit and so does."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title)
+    console = Console()
+    upright, turned = Table(title=title), Table(title=title, show_header=False)
     for column, value in rows[0].items():
-        number = isinstance(value, int | float)
-        table.add_column(Text(column), justify="right" if number else "left", overflow="fold")
+        upright.add_column(Text(column), justify="right" if isinstance(value, int | float) else "left", overflow="fold")
+        turned.add_row(Text(column), *(Text(cell(row[column])) for row in rows))
     for place, row in enumerate(rows):
-        table.add_row(*(Text(cell(value)) for value in row.values()), style="bold" if place == 0 else None)
-    Console().print(table)
+        upright.add_row(*(Text(cell(value)) for value in row.values()), style="bold" if place == 0 else None)
+    unbounded = console.options.update(width=10**4)
+    wide, tall = (console.measure(table, options=unbounded).maximum for table in (upright, turned))
+    console.print(turned if wide > console.width and tall < wide else upright)
 
 
 def cell(value: Any) -> str:
