@@ -52,17 +52,43 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
 
 
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
-    """One run; returns its objective."""
+    """One run, or a chain of them; returns its objective."""
     from aelab import config, report
+    from aelab.run_folder import read_json
     from aelab.train import run
 
+    if cfg.chain.stages:
+        return train_chain(cfg, folder, overrides)
     if cfg.resume is not None:
         cfg, folder = resumed(cfg, overrides)
     cfg = config.resolved(cfg)
     config.check(cfg)
     metrics = run(cfg, folder, shlex.join(["aelab", *overrides]))
-    report.print_run(folder, metrics)
+    report.print_run(folder, metrics, read_json(folder / "timing.json"))
     return objective(cfg, metrics)
+
+
+def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
+    """The stages of ``cfg.chain`` in order; returns the objective, of the last one."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from aelab.chain import run_chain
+
+    if cfg.resume is not None:
+        raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
+    choices = dict(HydraConfig.get().runtime.choices)
+    metrics = run_chain(cfg, folder, shlex.join(["aelab", *overrides]), choices)
+    return objective(cfg, metrics)
+
+
+def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """The store of finished stages, after deleting what ``delete`` names."""
+    from aelab import report, stages
+
+    store = Path(cfg.chain.store)
+    for name in stages.delete(store, list(cfg.delete)):
+        report.say(f"deleted {store / name}")
+    report.print_stages(store, stages.entries(store))
 
 
 def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
@@ -99,7 +125,7 @@ def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]
     return values[0] if len(values) == 1 else values
 
 
-TASKS = {"train": train}
+TASKS = {"train": train, "stages": list_stages}
 
 
 def one_line(error: BaseException) -> str | None:

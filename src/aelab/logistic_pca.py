@@ -5,14 +5,14 @@ Schapire 2002). The *linear* one is one linear map for all images: an autoencode
 gives, with 30 components on MNIST, about what Hinton & Salakhutdinov 2006 print, 8.01; that it is theirs is inferred.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from aelab.likelihood import bernoulli, squared_error
-from aelab.pca import fit_pca, project
+from aelab.likelihood import bernoulli
+from aelab.pca import fit_pca
+from aelab.schedule import cosine
 
 RIDGE = 0.01  # ½ RIDGE ‖code‖² is added to an image's nats: an image that is fitted exactly has no finite code
 CHUNK = 2048  # rows at a time: memory, and the cache
@@ -32,24 +32,36 @@ def fit_logistic_pca(x: Tensor, n_code: int, evaluations: int) -> LogisticPCA:
     ``n_code`` is more than the inputs or the samples.
     """
     W, V, b = _start(x, n_code)
-    codes = x @ W
-    _minimize(x, codes, lambda rows, codes: (codes, codes @ V + b), [codes, V, b], evaluations)
+    _minimize(x, codes := x @ W, LogisticPCA(V, b), [codes, V, b], evaluations)
     return LogisticPCA(V.detach(), b.detach())
 
 
 def optimal_codes(pca: LogisticPCA, x: Tensor, evaluations: int) -> Tensor:
     """argmin over u of −log p(x | u V + b) + ½ RIDGE ‖u‖², (sample, code), by L-BFGS from 0: a convex problem."""
-    V, b = pca
-    codes = x.new_zeros(len(x), len(V))
-    _minimize(x, codes, lambda rows, codes: (codes, codes @ V + b), [codes], evaluations)
+    codes = x.new_zeros(len(x), len(pca.components))
+    _minimize(x, codes, pca, [codes], evaluations)
     return codes.detach()
 
 
-def fit_linear_logistic_pca(x: Tensor, n_code: int, evaluations: int) -> tuple[Tensor, LogisticPCA]:
-    """W (input, code), and the V and b of the linear codes x W: least −log p(x | x W V + b); as fit_logistic_pca."""
-    W, V, b = _start(x, n_code)
-    _minimize(x, x, lambda rows, _: (code := rows @ W, code @ V + b), [W, V, b], evaluations)
-    return W.detach(), LogisticPCA(V.detach(), b.detach())
+def fit_linear_logistic_pca(x: Tensor, n_code: int, epochs: int) -> tuple[Tensor, LogisticPCA]:
+    """W (input, code), and the V and b of the linear codes x W: least −log p(x | x W V + b), ``x`` in [0, 1].
+
+    Adam from PCA, batches of 250 in an order of its own (torch's default generator is left alone): L-BFGS, which does
+    well on free codes, here takes ten times as long. Raises UserError as :func:`fit_logistic_pca` does.
+    """
+    parameters = [parameter.requires_grad_() for parameter in _start(x, n_code)]
+    optimizer = torch.optim.Adam(parameters, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    batches = [rows for _ in range(epochs) for rows in torch.randperm(len(x), generator=generator).split(250)]
+    with torch.enable_grad():
+        for step, rows in enumerate(batches):
+            optimizer.param_groups[0]["lr"] = 2e-3 * cosine(step / len(batches), final=0.0)
+            batch, (W, V, b) = x[rows.to(x.device)], parameters
+            optimizer.zero_grad()
+            bernoulli(batch @ W @ V + b, batch).backward()
+            optimizer.step()
+    W, V, b = (parameter.detach() for parameter in parameters)
+    return W, LogisticPCA(V, b)
 
 
 def reconstruct(pca: LogisticPCA, codes: Tensor) -> Tensor:
@@ -69,10 +81,8 @@ def _start(x: Tensor, n_code: int) -> tuple[Tensor, Tensor, Tensor]:
     return W.to(x.dtype).contiguous(), V.to(x.dtype), b.to(x.dtype)
 
 
-def _minimize(
-    x: Tensor, codes: Tensor, model: Callable[..., tuple[Tensor, Tensor]], parameters: list[Tensor], evaluations: int
-) -> None:
-    """Move ``parameters`` in place to less −log p(x | logits) + ridge, ``model`` giving (code, logits) of some rows."""
+def _minimize(x: Tensor, codes: Tensor, pca: LogisticPCA, parameters: list[Tensor], evaluations: int) -> None:
+    """Move ``parameters``, among ``codes`` and ``pca``, in place to less −log p(x | codes V + b) + ½ RIDGE ‖codes‖²."""
     for parameter in parameters:
         parameter.requires_grad_()
     optimizer = torch.optim.LBFGS(
@@ -82,9 +92,9 @@ def _minimize(
     def objective() -> Tensor:
         optimizer.zero_grad()
         total = x.new_zeros(())
-        for rows, own in zip(x.split(CHUNK), codes.split(CHUNK)):
-            code, logits = model(rows, own)
-            loss = (bernoulli(logits, rows) + 0.5 * RIDGE * code.square().sum() / len(rows)) * (len(rows) / len(x))
+        for rows, code in zip(x.split(CHUNK), codes.split(CHUNK)):
+            nats = bernoulli(code @ pca.components + pca.bias, rows) + 0.5 * RIDGE * code.square().sum() / len(rows)
+            loss = nats * (len(rows) / len(x))
             loss.backward()
             total += loss.detach()
         return total

@@ -5,11 +5,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aelab import run_folder, watch
+from aelab import watch
 
 LINES = {  # metric → what a person reads
     "test/squared_error": "squared error of a test image",
     "test/pca_squared_error": "the same, PCA with as many code units",
+    "test/logistic_pca_squared_error": "the same, logistic PCA",
+    "test/scratch_squared_error": "the same, this net without pretraining",
     "test/principal_angle": "largest angle to PCA's subspace, radians",
     "test/psnr": "PSNR, dB",
     "test/class_error": "classification error, %",
@@ -18,10 +20,10 @@ LINES = {  # metric → what a person reads
 }
 
 
-def print_run(folder: Path, metrics: dict[str, float]) -> None:
+def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float]) -> None:
     """A table of the figures that matter, the folder, and how to look at it."""
-    timing = run_folder.read_json(folder / "timing.json")
     table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
     for name, words in LINES.items():
         if name in metrics:
             table.add_row(words, f"{metrics[name]:.4g}", f"[dim]{name}")
@@ -30,3 +32,36 @@ def print_run(folder: Path, metrics: dict[str, float]) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"\nrun folder  {folder}\nlook        {watch.how_to_look(folder)}", highlight=False)
+
+
+def say(*words: str) -> None:
+    """One line of what is going on."""
+    Console(soft_wrap=True).print(*words, highlight=False, markup=False)
+
+
+def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float]) -> None:
+    """What each stage came to, which were found, and the last one beside its baselines."""
+    table = Table(box=None, padding=(0, 2))
+    for column in ("stage", "", "seconds", "squared error", "free-energy gap", "class error, %"):
+        table.add_column(column, justify="left" if column in ("stage", "") else "right")
+    for name, stage in done.items():
+        figures = ("test/squared_error", "val/free_energy_gap", "test/class_error")
+        cells = [f"{stage.metrics[f]:.4g}" if f in stage.metrics else "" for f in figures]
+        table.add_row(name, "found" if stage.found else "ran", f"{stage.timing['train_seconds']:.1f}", *cells)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    print_run(folder, metrics, done[main].timing)
+    console.print(f"stages      {folder / 'stages'}", highlight=False)
+
+
+def print_stages(store: Path, entries: list) -> None:
+    """The store: name, state, size and command of each stage."""
+    table = Table(box=None, padding=(0, 2))
+    for column in ("stage", "state", "data", "MB", "command"):
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column != "command")
+    for e in entries:
+        table.add_row(e.name, e.state, e.data, f"{e.n_bytes / 1e6:.1f}", e.command)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    total = sum(e.n_bytes for e in entries) / 1e6
+    console.print(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete with task=stages delete=[NAME,…]", markup=False)

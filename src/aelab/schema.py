@@ -65,11 +65,14 @@ class Config:
     optimizer: Any = MISSING
     schedule: Any = MISSING
     logger: Any = MISSING
-    chain: Any = None
+    chain: Any = MISSING
+    delete: list[str] = MISSING
 
 
 def register() -> None:
-    """Put the schema where the defaults list of conf/config.yaml finds it."""
+    """Put the schema where the defaults list of conf/config.yaml finds it, and the resolver that names folders."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("what", lambda chain, model: model if chain == "none" else chain, replace=True)
     ConfigStore.instance().store(name="schema", node=Config)

@@ -106,6 +106,12 @@ class SharedStudy:
         self.study.tell(number, list(values) if state == TrialState.COMPLETE else None, state=state)
         self._mine.pop(number).close()
 
+    def at_work_elsewhere(self) -> list[int]:
+        """The trials that other processes are running now."""
+        from optuna.trial import TrialState
+
+        return [trial.number for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+
     def _next_number(self) -> int | None:
         from optuna.trial import TrialState
 

@@ -73,6 +73,8 @@ class OptunaSweeper(Sweeper):
                 study.tell(number, *outcome)
                 log.info("trial %d: %s", number, " ".join(map(str, (outcome[0], *outcome[1], outcome[2]))))
             ran += len(batch)
+        if others := study.at_work_elsewhere():
+            log.info("trials %s are at work in other processes; this command again collects what they leave", others)
         return ran
 
     def _begin(self, arguments: list[str]) -> Any:

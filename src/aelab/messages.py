@@ -1,0 +1,75 @@
+"""What to tell a person about an exception: one line that names the key and the remedy, or nothing for our own faults."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from aelab.errors import UserError
+
+SHOW = "aelab --cfg job shows every key"
+
+
+def one_line(error: BaseException) -> str | None:
+    """The line for ``error``; None for a fault of ours, whose traceback is wanted."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        return f"hydra.run.dir: cannot write{where} ({error.strerror}); free space or give another folder"
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        reason = str(error).splitlines()[1 if str(error).startswith("Error parsing") else 0].rstrip(": ")
+        return f"{error.override}: cannot be read ({reason}); write key=value and quote spaces, commas and brackets"
+    cause = next((e for e in _causes(error) if isinstance(e, OmegaConfBaseException) and e.full_key), None)
+    if cause is not None:
+        return of_config(cause)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
+        key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
+        return f"{key[1]}: {text}" if key else text
+    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+        return "a group was set to null, which only experiment and chain may be; choose one of its options, see aelab --help"
+    return None
+
+
+def of_config(error: OmegaConfBaseException) -> str:
+    """What OmegaConf found wrong with the key ``error.full_key``: an unknown key, a wrong type, a missing value."""
+    key, text = error.full_key, str(error).splitlines()[0]
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key}: missing; it has no default, add {key}=VALUE"
+    if re.match(r"Key .* (is not in struct|not in )", text):
+        return f"{key}: no such key{suggest(str(error.key), _keys(error.parent_node))}"
+    return f"{key}: {text[0].lower()}{text[1:]}; {SHOW}"
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The nearest of the ``known`` keys, or all of them, as the end of a message."""
+    known = sorted(k for k in known if not k.startswith("_"))
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known keys: {', '.join(known)}" if known else ""
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    known = [o for o in error.options if not o.startswith("_")]
+    close = difflib.get_close_matches(option, known, n=1)
+    nearest = f"; did you mean {close[0]}?" if close else ";"
+    return f"{group}: there is no {option!r}{nearest} choose one of {', '.join(known)}"
+
+
+def _keys(node: object) -> list[str]:
+    return [str(key) for key in node if key != "hydra"] if isinstance(node, DictConfig) else []
+
+
+def _causes(error: BaseException | None) -> Iterable[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

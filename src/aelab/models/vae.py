@@ -1,0 +1,144 @@
+"""The variational autoencoder (Kingma & Welling 2013), also on the importance-weighted bound (Burda et al. 2015)."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from aelab import elbo
+from aelab import likelihood as nll
+from aelab.data.batches import Batch, Data
+from aelab.errors import UserError
+from aelab.models import vae_evaluation
+from aelab.models.autoencoder import start_output_at_mean
+from aelab.models.base import Base, Likelihood
+from aelab.models.network import MLP, Conv
+
+
+class Inference(NamedTuple):
+    """One pass up through q(z | x) and down through p(x | z), with k samples of z.
+
+    ``code`` (batch, code): the mean of q. ``output`` (k, batch, input): logits or means of x. ``kl`` (batch, latent):
+    KL(q ‖ p) of each latent unit, nats. ``log_ratio`` (k, batch): log p(z) − log q(z | x) at the samples.
+    """
+
+    code: Tensor
+    output: Tensor
+    kl: Tensor
+    log_ratio: Tensor
+
+
+class VAE(Base):
+    """log p(x) ≥ E_q log p(x | z) − KL(q(z | x) ‖ p(z)), q(z | x) = N(μ(x), diag σ²(x)), p(z) = N(0, 1).
+
+    The loss is −E_q log p(x | z) + β Σ_j max(``free_bits``, KL_j), averaged over ``samples`` of z, or with
+    ``objective="iwae"`` −log 1/k Σ_i w_i, w = p(x | z) (p(z) / q(z | x))^β. β rises from 0 to ``beta`` during the first
+    ``warmup`` of training; validation and test take the full β. ``sigma`` is the standard deviation of Gaussian inputs.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        n_code: int,
+        network: MLP | Conv,
+        likelihood: Likelihood,
+        sigma: float,
+        objective: Literal["elbo", "iwae"],
+        samples: int,
+        beta: float,
+        warmup: float,
+        free_bits: float,
+        nll_samples: int,
+    ):
+        super().__init__(shape, likelihood)
+        check(n_code=n_code, samples=samples)
+        for key, value in (("beta", beta), ("free_bits", free_bits), ("nll_samples", nll_samples)):
+            if not 0 <= value < float("inf"):
+                raise UserError(f"model.{key}: must be at least 0, got {value}")
+        if not 0 <= warmup <= 1:
+            raise UserError(f"model.warmup: must be a fraction of training in [0, 1], got {warmup}; 0 is no warm-up")
+        if not 0 < sigma < float("inf"):
+            raise UserError(f"model.sigma: a standard deviation must be above 0, got {sigma}")
+        if objective == "iwae" and free_bits:
+            raise UserError("model.free_bits: the importance-weighted bound has no KL of its own; set it to 0")
+        self.sigma, self.objective, self.samples = sigma, objective, samples
+        self.beta, self.warmup, self.free_bits, self.nll_samples = beta, warmup, free_bits, nll_samples
+        self.n_code = n_code
+        self.encoder = network.encoder(shape, 2 * n_code)  # mean and log variance of q
+        self.decoder = network.decoder(n_code, shape, self.encoder)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean of q(z | x)."""
+        return self.encoder(x).chunk(2, -1)[0]
+
+    def initialize_from(self, data: Data) -> None:
+        """Output biases start at the data's mean (log-odds of it for Bernoulli inputs): the best constant output."""
+        super().initialize_from(data)
+        start_output_at_mean(self.decoder, data, self.likelihood)
+
+    def forward(self, x: Tensor) -> Inference:
+        return self.infer(x, self.samples)
+
+    def infer(self, x: Tensor, k: int) -> Inference:
+        """x (batch, input) through q and p with ``k`` samples of the code."""
+        mean, log_var = self.encoder(x).chunk(2, -1)
+        z = elbo.sample_normal(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape))
+        kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
+        log_ratio = elbo.log_standard_normal(z) - elbo.log_normal(z, mean, log_var)
+        return Inference(mean, self.output_of_samples(z), kl, log_ratio)
+
+    def output_of_samples(self, z: Tensor) -> Tensor:
+        """z (k, batch, code) → (k, batch, input)."""
+        return self.output(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+
+    def loss_terms(self, x: Tensor, out: Inference, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """The ELBO's two terms, or the importance-weighted bound, negative; nats an image."""
+        ramp = min(1.0, self.progress / self.warmup) if self.training and self.warmup else 1.0
+        if self.objective == "iwae":
+            log_w = self.log_likelihood(out.output, x, weight) + ramp * self.beta * out.log_ratio
+            return {"negative_bound": -elbo.importance_weighted_bound(log_w).mean()}
+        kl = elbo.free_bits(out.kl, self.free_bits)
+        return {"reconstruction": self.reconstruction(out.output, x, weight), "weighted_kl": ramp * self.beta * kl}
+
+    def reconstruction(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """−log p(x | z), nats, averaged over samples and batch; ``output`` (k, batch, input)."""
+        k, flat = len(output), output.flatten(0, 1)
+        if k > 1:
+            x, weight = x.repeat(k, 1), weight if weight is None else weight.repeat(k, 1)
+        if self.likelihood == "bernoulli":
+            return nll.bernoulli(flat, x, weight)
+        return nll.gaussian(flat, x, self.sigma, weight)
+
+    def log_likelihood(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """log p(x | z), (k, batch), nats."""
+        if self.likelihood == "bernoulli":
+            return -nll.bernoulli_per_sample(output, x, weight)
+        return -nll.gaussian_per_sample(output, x, self.sigma, weight)
+
+    def validation_metrics(self, batch: Batch, out: Inference) -> dict[str, Tensor]:
+        """The squared error from the mean code, the KL and the ELBO themselves whatever β is; nats."""
+        kl = out.kl.sum(-1).mean()
+        error = nll.squared_error(self.decode(out.code), batch.x)
+        return {"squared_error": error, "kl": kl, "elbo": -self.reconstruction(out.output, batch.x) - kl}
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """The expected input (n, input) of ``n`` codes drawn from the prior."""
+        return self.decode(torch.randn(n, self.n_code, device=self.device))
+
+    def latent_means(self, x: Tensor) -> Tensor:
+        """E_q[z | x] of every latent unit (batch, latent)."""
+        return self.encode(x)
+
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        return vae_evaluation.metrics(self, data)
+
+    def figures(self, data: Data) -> dict[str, object]:
+        return vae_evaluation.figures(self, data)
+
+
+def check(**at_least_one: int) -> None:
+    """Raise ``UserError`` for a count below 1."""
+    for key, value in at_least_one.items():
+        if value < 1:
+            raise UserError(f"model.{key}: must be at least 1, got {value}")

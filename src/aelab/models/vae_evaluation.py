@@ -1,0 +1,105 @@
+"""What a variational autoencoder is judged by: its bound and likelihood on the test set, and what it dreams up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from aelab import drawing, elbo
+from aelab.data.batches import Data, Split
+from aelab.layer import decode_through
+
+if TYPE_CHECKING:
+    from aelab.models.vae import VAE
+
+ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
+IMAGES_AT_ONCE = 4  # images of one step of the progress bar
+SIDE = 16  # images along a side of the samples and of the manifold
+PAIRS = 8  # interpolations
+
+
+def metrics(model: VAE, data: Data) -> dict[str, float]:
+    """``elbo`` = −``reconstruction`` − ``kl``, ``active_units``, and ``nll`` by ``nll_samples`` an image; nats."""
+    test = data.test
+    reconstruction, kl = bound_terms(model, test)
+    means = torch.cat([model.latent_means(batch.x) for batch in test.batches()])
+    values = {"reconstruction": reconstruction, "kl": kl.sum(), "elbo": -reconstruction - kl.sum()}
+    values["active_units"] = elbo.active_units(means)
+    if model.nll_samples:
+        values["nll"] = nll(model, test, model.nll_samples)
+    return {name: float(value) for name, value in values.items()}
+
+
+@torch.no_grad()
+def bound_terms(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
+    """−E_q log p(x | z), (), and KL(q ‖ p) of each latent unit, (latent,); nats, averaged over the split."""
+    torch.manual_seed(0)
+    reconstruction, kl = 0.0, 0.0
+    for batch in split.batches():
+        out = model(batch.x)
+        reconstruction += model.reconstruction(out.output, batch.x) * len(batch.x) / len(split.x)
+        kl += out.kl.sum(0) / len(split.x)
+    return reconstruction, kl
+
+
+def nll(model: VAE, split: Split, samples: int) -> Tensor:
+    """−log p(x) averaged over the split, nats, estimated from above; a progress bar where there is a terminal."""
+    console = Console(stderr=True)
+    pieces = track(
+        split.x.split(IMAGES_AT_ONCE), f"log p(x), {samples} samples an image", console=console, transient=True,
+        disable=not console.is_terminal,
+    )  # fmt: skip
+    return torch.cat([nll_per_image(model, x, samples) for x in pieces]).mean()
+
+
+@torch.no_grad()
+def nll_per_image(model: VAE, x: Tensor, samples: int) -> Tensor:
+    """−log 1/k Σ_i p(x, z_i) / q(z_i | x), k = ``samples`` (Burda et al. 2015); x (batch, input) → (batch,), nats."""
+    at_once = max(1, ROWS_AT_ONCE // len(x))
+    log_sum = x.new_full((len(x),), -torch.inf)
+    for done in range(0, samples, at_once):
+        out = model.infer(x, min(at_once, samples - done))
+        log_w = model.log_likelihood(out.output, x) + out.log_ratio
+        log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_w, 0))
+    return torch.log(x.new_tensor(samples)) - log_sum
+
+
+@torch.no_grad()
+def figures(model: VAE, data: Data) -> dict[str, Figure]:
+    """``kl`` of each latent unit; for images ``samples``, ``interpolations`` and, of a 2-D code, its ``manifold``."""
+    torch.manual_seed(0)
+    kl = bound_terms(model, data.test)[1].sort(descending=True).values
+    drawn = {"kl": drawing.bars(kl, "latent unit, by its KL", "KL(q ‖ p), nats")}
+    if len(data.pixel_shape) != 2:
+        return drawn
+    codes = {"interpolations": interpolations(model, data.test.x)}
+    if codes["interpolations"].shape[1] == 2:
+        codes["manifold"] = quantile_grid(SIDE).to(model.device)
+    images = {"samples": model.sample(SIDE * SIDE)} | {name: model.decode(code) for name, code in codes.items()}
+    for name, x in images.items():
+        columns = 2 + PAIRS if name == "interpolations" else SIDE
+        drawn[name] = drawing.image_mosaic(
+            decode_through(data.below, x) if data.below else x, data.pixel_shape, columns
+        )
+    return drawn
+
+
+def interpolations(model: VAE, x: Tensor) -> Tensor:
+    """Codes on straight lines between the mean codes of neighbouring images, a row each, both ends included."""
+    code = model.encode(x[: 2 * PAIRS])
+    weight = torch.linspace(0, 1, 2 + PAIRS, device=code.device)[:, None]
+    return torch.cat([torch.lerp(a, b, weight) for a, b in zip(code[::2], code[1::2])])
+
+
+def quantile_grid(side: int) -> Tensor:
+    """(side², 2): coordinates at the quantiles (i + ½) / side of N(0, 1): the prior gives each cell the same mass.
+
+    Kingma & Welling 2013, figure 4.
+    """
+    quantiles = torch.special.ndtri((torch.arange(side) + 0.5) / side)
+    return torch.cartesian_prod(quantiles, quantiles)

@@ -1,0 +1,42 @@
+"""What to watch while a restricted Boltzmann machine learns (Hinton 2010, A Practical Guide, sections 5, 6, 7 and 11)."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aelab.energy import free_energy, mean_h_given_v, pseudo_log_likelihood
+from aelab.layer import Layer
+
+
+@torch.no_grad()
+def energies(rbm: Layer, train: Tensor, val: Tensor) -> dict[str, Tensor]:
+    """Mean F(v) of training and validation samples (rows) in nats, and F(val) − F(train): it grows with overfitting.
+
+    Bernoulli visible units add ``val/pseudo_log_likelihood``, nats a sample, from one bit of each drawn at random.
+    """
+    here, there = free_energy(train, rbm).mean(), free_energy(val, rbm).mean()
+    metrics = {"train/free_energy": here, "val/free_energy": there, "val/free_energy_gap": there - here}
+    if rbm.visible == "bernoulli":
+        metrics["val/pseudo_log_likelihood"] = pseudo_log_likelihood(val, rbm, every_bit=False).mean()
+    return metrics
+
+
+def step_sizes(W: Tensor, step: Tensor) -> dict[str, Tensor]:
+    """Euclidean norms of the weights and of their last step, and the ratio, which is best about 1e-3."""
+    weight, update = W.norm(), step.norm()
+    return {"train/weight_norm": weight, "train/update_norm": update, "train/update_ratio": update / weight}
+
+
+def unit_activity(rbm: Layer, v: Tensor) -> Tensor:
+    """(hidden,): each hidden unit's mean over the samples v (batch, visible)."""
+    return mean_h_given_v(v, rbm).mean(0)
+
+
+def activity_histogram(activity: Tensor) -> Figure:
+    """How many hidden units have which mean activity: dead units stand at the left, units always on at the right."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.hist(activity.cpu().numpy(), bins=40)
+    axis.set_xlabel("mean activity over the test samples")
+    axis.set_ylabel("hidden units")
+    return figure
