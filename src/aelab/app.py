@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab.errors import UserError
+from aelab.messages import one_line
 from aelab.schema import register
 
 PACKAGED = Path(__file__).parent / "conf"  # in an installed wheel
@@ -126,23 +127,6 @@ def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]
 
 
 TASKS = {"train": train, "stages": list_stages}
-
-
-def one_line(error: BaseException) -> str | None:
-    """What to tell a person about ``error``; None for a fault of ours, whose traceback is wanted."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        where = f" {error.filename}" if error.filename else ""
-        return f"hydra.run.dir: cannot write{where} ({error.strerror}); free space or give another folder"
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        text = str(error)
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
-    return None
 
 
 if __name__ == "__main__":

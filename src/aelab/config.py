@@ -1,6 +1,5 @@
 """From a composed config to checked objects: the one place that instantiates a ``_target_``."""
 
-import difflib
 import inspect
 import types
 import typing
@@ -10,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aelab.errors import UserError
+from aelab.messages import of_config, suggest
 
 ALLOWED_TARGETS = ("aelab.", "torch.", "pytorch_lightning.")
 
@@ -65,7 +65,7 @@ def check_node(node: dict, key: str, given: set[str] = frozenset()) -> None:
     for name, value in values.items():
         where = f"{key}.{name}"
         if name not in names or name in given:
-            raise UserError(f"{where}: no such key{_suggest(name, set(names) - given)}")
+            raise UserError(f"{where}: no such key{suggest(name, set(names) - given)}")
         if isinstance(value, dict) and "_target_" in value:
             check_node(value, where)
         elif not _fits(value, hints.get(name, Any)):
@@ -119,10 +119,10 @@ def resolved(cfg: DictConfig) -> DictConfig:
 
     try:
         plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
-        OmegaConf.merge(OmegaConf.structured(Config), plain)
+        whole = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        OmegaConf.to_container(whole, throw_on_missing=True)  # a key that ~key took away
     except OmegaConfBaseException as error:
-        key = error.full_key or "config"
-        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise UserError(of_config(error)) from error
     return plain
 
 
@@ -160,24 +160,19 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str)
     if hint is dict or origin is dict:
         return isinstance(value, dict)
-    return False if isinstance(value, (str, bool)) and inspect.isclass(hint) else True
+    return not inspect.isclass(hint) or isinstance(value, hint)
 
 
 def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        plain = [a for a in typing.get_args(hint) if _is_plain(a)]
-        return " or ".join(_describe(a) for a in plain)
-    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint)
+        kinds = typing.get_args(hint)
+        return " or ".join(_describe(a) for a in [a for a in kinds if _is_plain(a)] or kinds)
+    if typing.get_origin(hint) is tuple:
+        return f"[{', '.join(map(_describe, typing.get_args(hint)))}]"
+    return "null" if hint is type(None) else str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
 
 
 def _is_plain(hint: Any) -> bool:
     return hint in (int, float, bool, str, type(None)) or typing.get_origin(hint) in (list, tuple, typing.Literal)
-
-
-def _suggest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known keys: {', '.join(sorted(known))}" if known else ""

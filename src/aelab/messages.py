@@ -1,4 +1,4 @@
-"""What to tell a person about an exception: one line that names the key and the remedy, or nothing for our own faults."""
+"""What to tell a person about an exception: one line, the key and the remedy; nothing for a fault of ours."""
 
 import difflib
 import re
@@ -11,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from aelab.errors import UserError
 
 SHOW = "aelab --cfg job shows every key"
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
 def one_line(error: BaseException) -> str | None:
@@ -34,7 +35,7 @@ def one_line(error: BaseException) -> str | None:
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
     if isinstance(error, ValueError) and "Config group override must be" in str(error):
-        return "a group was set to null, which only experiment and chain may be; choose one of its options, see aelab --help"
+        return "GROUP=null: only an experiment can be left out; choose one of the group's options, see aelab --help"
     return None
 
 
@@ -43,6 +44,11 @@ def of_config(error: OmegaConfBaseException) -> str:
     key, text = error.full_key, str(error).splitlines()[0]
     if isinstance(error, MissingMandatoryValue):
         return f"{key}: missing; it has no default, add {key}=VALUE"
+    if "is not Optional" in text:
+        return f"{key}: cannot be null; give a value"
+    wrong = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
+    if wrong:
+        return f"{key}: expected {KINDS.get(wrong[2], wrong[2])}, got {wrong[1]!r}"
     if re.match(r"Key .* (is not in struct|not in )", text):
         return f"{key}: no such key{suggest(str(error.key), _keys(error.parent_node))}"
     return f"{key}: {text[0].lower()}{text[1:]}; {SHOW}"
@@ -54,7 +60,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; known keys: {', '.join(known)}" if known else ""
+    return f"; known keys: {', '.join(known)}" if known else "; this option has none, choose another one of the group"
 
 
 def _missing_option(error: MissingConfigException) -> str:
