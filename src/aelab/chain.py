@@ -21,6 +21,7 @@ from aelab.stages import Stage
 GROUPS = ("data", "hardware", "logger")  # chosen once for all stages
 SHARED = (*GROUPS, "seed", "evaluate")  # given to every stage as the chain has it
 OF_CHAIN = (*SHARED, "chain", "task", "objective", "direction", "trial")
+OPEN = {"only", "set"}  # keys of a chain under which any setting of a run may stand
 STAGE_KEYS = {"name", "for_each", "overrides", "first", "last", "when", "baseline"}
 
 
@@ -95,6 +96,7 @@ def run_stage(
 def plan(chain: DictConfig) -> list[Plan]:
     """The stages in order, repeated ones spelled out (name1, name2, …), with all their overrides."""
     chain = OmegaConf.to_container(chain, resolve=True)
+    only = chain["only"] or {}
     plans: list[Plan] = []
     for spec in chain["stages"]:
         unknown = set(spec) - STAGE_KEYS
@@ -107,22 +109,28 @@ def plan(chain: DictConfig) -> list[Plan]:
             raise UserError(f"chain.widths: needs at least one layer, each of at least 1 unit, got {items}")
         for i, item in enumerate(items):
             name = spec["name"] if item is None else f"{spec['name']}{i + 1}"
-            parts = [spec["overrides"], spec.get("first", []) if i == 0 else []]
-            parts += [spec.get("last", []) if i == len(items) - 1 else [], list(flat(chain["only"].get(name, {})))]
+            parts = [spec["overrides"], spec.get("first") if i == 0 else None]
+            parts += [spec.get("last") if i == len(items) - 1 else None, only.get(name)]
             overrides = [text.replace("{item}", str(item)) for text in flattened(parts)]
             learned = [p.name for p in plans if not p.baseline]
             baseline = bool(spec.get("baseline", False))
             below = plans[-1].below if baseline else (learned[-1] if learned else None)
             plans.append(Plan(name, overrides, below, baseline))
-    unknown = set(chain["only"]) - {p.name for p in plans}
+    unknown = set(only) - {p.name for p in plans}
     if unknown:
         raise UserError(f"chain.only: no stage {sorted(unknown)[0]!r}; there are {', '.join(p.name for p in plans)}")
     return plans
 
 
 def flattened(parts: list) -> list[str]:
-    """Lists in lists → one list: a stage may take in another list of overrides by interpolation."""
-    return [text for part in parts for text in (flattened(part) if isinstance(part, list) else [part])]
+    """Overrides, lists of them, and settings as mappings → one list of overrides."""
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, list):
+            texts += flattened(part)
+        elif part is not None:
+            texts += flat(part) if isinstance(part, dict) else [part]
+    return texts
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -152,7 +160,7 @@ def refuse_what_goes_nowhere(cfg: DictConfig, choices: dict[str, str]) -> None:
                 )
     known = set(dict(leaves(OmegaConf.to_container(bare.chain), "chain")))
     for key, _ in leaves(OmegaConf.to_container(cfg.chain), "chain"):
-        if key not in known and not key.startswith("chain.only") and not any(k.startswith(f"{key}.") for k in known):
+        if key not in known and not OPEN & set(key.split(".")) and not any(k.startswith(f"{key}.") for k in known):
             raise UserError(f"{key}: no such key; aelab chain={choices['chain']} --cfg job -p chain shows what there is")
 
 
