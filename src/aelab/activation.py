@@ -19,8 +19,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def activation(name: str) -> nn.Module:
-    """The module of that name, applied entry by entry. Raises UserError, listing the names, for another."""
+def activation(name: str, key: str = "model.activation") -> nn.Module:
+    """The module of that name, applied entry by entry. Raises UserError, naming ``key`` and the names, for another."""
     if name not in ACTIVATIONS:
-        raise UserError(f"model.activation: there is no {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+        raise UserError(f"{key}: there is no {name!r}; choose one of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()

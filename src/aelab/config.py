@@ -11,15 +11,17 @@ from omegaconf.errors import OmegaConfBaseException
 from aelab.errors import UserError
 from aelab.messages import of_config, suggest
 
-ALLOWED_TARGETS = ("aelab.", "torch.", "pytorch_lightning.")
+# What a config, which may be a stranger's run folder, can name: where mathematics stands, not what writes or runs.
+ALLOWED_TARGETS = ("aelab.", "torch.optim.", "torch.nn.")
+MACHINERY = tuple(f"aelab.{m}" for m in ("app", "chain", "config", "run_folder", "stages", "sweep", "train"))
 
 
 def build(node: Any, key: str, **extra: Any) -> Any:
     """Instantiate ``node`` (a mapping with ``_target_``) after every key and type in it was checked.
 
     ``key`` is where the node stands in the config, for messages; ``extra`` are arguments that no config can hold
-    (tensors, shapes). Raises ``UserError`` for a target outside aelab, torch and pytorch_lightning, an unknown or a
-    missing key, and a value of the wrong type.
+    (tensors, shapes). Raises ``UserError`` for a target that is not allowed, an unknown or a missing key, and a value
+    of the wrong type.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -70,30 +72,40 @@ def check_node(node: dict, key: str, given: set[str] = frozenset()) -> None:
             check_node(value, where)
         elif not _fits(value, hints.get(name, Any)):
             raise UserError(f"{where}: expected {_describe(hints[name])}, got {value!r}")
-    required = [n for n, p in signature.parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    missing = [n for n in required if n not in values and n not in given and n != "self"]
+    given_by_name = [(n, p) for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    missing = [n for n, p in given_by_name if p.default is p.empty and n not in values and n not in given and n != "self"]
     if missing and not partial:
         raise UserError(f"{key}.{missing[0]}: missing; it has no default, add {key}.{missing[0]}=VALUE")
 
 
 def locate(node: dict, key: str) -> Any:
-    """The object that ``_target_`` names; refuses code from outside aelab, torch and pytorch_lightning."""
+    """The object that ``_target_`` names; refuses what was not made to be named in a config.
+
+    Where it was defined counts, not by which name it is reached: ``aelab.train.subprocess.run`` is not aelab's.
+    """
     from hydra.utils import get_object
 
     name = node.get("_target_") if isinstance(node, dict) else None
     if not isinstance(name, str):
         raise UserError(f"{key}: has no _target_; choose one of the options of this group, see aelab --help")
+    refusal = f"{key}._target_: {name} is no part that aelab, torch.optim or torch.nn offers and is not run; take one"
     if not name.startswith(ALLOWED_TARGETS):
-        raise UserError(f"{key}._target_: {name} is outside aelab, torch and pytorch_lightning and is not run")
+        raise UserError(refusal)
     try:
-        return get_object(name)
+        target = get_object(name)
     except Exception as error:  # hydra wraps whatever the import raised
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"{key}._target_: cannot find {name} ({reason})") from error
+    home = f"{getattr(target, '__module__', '')}."
+    if not callable(target) or not home.startswith(ALLOWED_TARGETS) or home.startswith(MACHINERY):
+        raise UserError(refusal)
+    return target
 
 
 def check(cfg: DictConfig) -> None:
     """Raise ``UserError`` for a root value that no type can rule out."""
+    if not 0 <= cfg.seed < 2**32:
+        raise UserError(f"seed: must be from 0 to {2**32 - 1}, got {cfg.seed}")
     at_least = {"train.epochs": 0, "train.batch_size": 1, "train.patience": 1, "evaluate.knn": 0}
     for key, least in at_least.items():
         value = OmegaConf.select(cfg, key)
@@ -103,7 +115,7 @@ def check(cfg: DictConfig) -> None:
     for key, known in choices.items():
         value = OmegaConf.select(cfg, key)
         if value not in known:
-            raise UserError(f"{key}: expected {chr(39)}{known[0]}{chr(39)} or {chr(39)}{known[1]}{chr(39)}, got {value!r}")
+            raise UserError(f"{key}: expected {' or '.join(known)}, got {value!r}")
     for key in ("train.clip", "evaluate.probe_c"):
         value = OmegaConf.select(cfg, key)
         if value is not None and value <= 0:
@@ -171,7 +183,9 @@ def _describe(hint: Any) -> str:
         return " or ".join(_describe(a) for a in [a for a in kinds if _is_plain(a)] or kinds)
     if typing.get_origin(hint) is tuple:
         return f"[{', '.join(map(_describe, typing.get_args(hint)))}]"
-    return "null" if hint is type(None) else str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
+    if hint is type(None):
+        return "null"
+    return str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
 
 
 def _is_plain(hint: Any) -> bool:

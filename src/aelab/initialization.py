@@ -60,16 +60,16 @@ SCHEMES = {
 
 
 @torch.no_grad()
-def initialize(module: nn.Module, scheme: str, activation: str) -> None:
+def initialize(module: nn.Module, scheme: str, activation: str, key: str = "model.initialization") -> None:
     """Draw anew, from torch's default generator, every ``nn.Linear`` in ``module``, itself included; biases become 0.
 
     ``scheme`` is one of :data:`SCHEMES` or ``none`` (torch's own start stays); ``activation`` names what follows the
     layers. The sparse weights are meant for logistic units, others get theirs by the ratio of the gains; so tanh gets a
-    quarter, and biases of ½ (Sutskever et al. 2013, section 3). Raises UserError for an unknown name.
+    quarter, and biases of ½ (Sutskever et al. 2013, section 3). Raises UserError at ``key`` for an unknown name.
     """
     if scheme != "none" and scheme not in SCHEMES:
         names = ", ".join([*SCHEMES, "none"])
-        raise UserError(f"model.initialization: there is no {scheme!r}; choose one of {names}")
+        raise UserError(f"{key}: there is no {scheme!r}; choose one of {names}")
     check_activation(activation)
     bias = 0.5 if scheme == "sparse" and activation == "tanh" else 0.0
     for linear in module.modules():

@@ -60,6 +60,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     data = config.build(
         cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=[] if inside else layers
     )
+    if cfg.evaluate.knn > len(data.train.x):
+        raise UserError(f"evaluate.knn: {cfg.evaluate.knn} is more than the {len(data.train.x)} training samples")
     model = config.build_model(cfg.model, data.shape, layers, data.n_classes)
     if layers and checkpoint is None:
         save_layers(folder / "below.pt", layers)
@@ -135,8 +137,12 @@ def check_devices(cfg: DictConfig) -> None:
         raise UserError(f"hardware.devices: expected a number of devices, or -1 for all GPUs, got {wanted.devices}")
     if wanted.accelerator == "gpu" and wanted.devices > torch.cuda.device_count():
         raise UserError(f"hardware.devices: {wanted.devices} GPUs asked for, {torch.cuda.device_count()} found")
-    if wanted.precision not in ("32-true", "bf16-mixed", "64-true"):
-        raise UserError(f"hardware.precision: expected 32-true, bf16-mixed or 64-true, got {wanted.precision}")
+    if wanted.num_nodes < 1:
+        raise UserError(f"hardware.num_nodes: must be at least 1, got {wanted.num_nodes}")
+    if wanted.strategy not in ("auto", "ddp"):
+        raise UserError(f"hardware.strategy: expected auto or ddp, got {wanted.strategy}")
+    if wanted.precision not in ("32-true", "bf16-mixed"):
+        raise UserError(f"hardware.precision: expected 32-true or bf16-mixed, got {wanted.precision}")
     if wanted.threads is not None and wanted.threads < 1:
         raise UserError(f"hardware.threads: must be at least 1, got {wanted.threads}; null is torch's own choice")
 

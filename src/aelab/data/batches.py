@@ -74,8 +74,8 @@ class Data(pl.LightningDataModule):
             raise UserError(f"data.binarize: {name} has no grey levels in [0, 1] to binarize; set data.binarize=none")
         if shift and len(arrays.shape) != 2:
             raise UserError(f"data.shift: samples of {name} are no images; set data.shift=0")
-        if shift < 0:
-            raise UserError(f"data.shift: must be 0 or more pixels, got {shift}")
+        if shift and not 0 <= shift < min(arrays.shape):
+            raise UserError(f"data.shift: must be from 0 to {min(arrays.shape) - 1} pixels for {name}, got {shift}")
         draw = torch.Generator().manual_seed(seed)
         self.train, self.val = self._split(arrays, validation, train_size, draw)
         self.test = Split(self._binarized(arrays.test_x, draw), arrays.test_y)

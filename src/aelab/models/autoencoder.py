@@ -20,7 +20,7 @@ class Autoencoder(Base):
         super().__init__(shape, likelihood)
         if n_code < 1:
             raise UserError(f"model.n_code: must be at least 1, got {n_code}; give the number of code units")
-        self.code = activation(code)
+        self.code = activation(code, "model.code")
         self.encoder = network.encoder(shape, n_code)
         self.decoder = network.decoder(n_code, shape, self.encoder)
 

@@ -1,5 +1,6 @@
 """What every variant shares: the training step, what is logged, and the words encode, decode, reconstruct."""
 
+import re
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Literal, NamedTuple
@@ -142,7 +143,13 @@ class Base(pl.LightningModule):
     # --- training ---------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.training_plan.optimizer(self.parameters())
+        try:
+            return self.training_plan.optimizer(self.parameters())
+        except ValueError as error:  # torch says which option is out of range, but not its key
+            options = getattr(self.training_plan.optimizer, "keywords", {})
+            text = str(error).lower().replace("learning rate", "lr").replace("epsilon", "eps").replace("beta", "betas")
+            key = next((f"optimizer.{name}" for name in options if re.search(rf"\b{name}\b", text)), "optimizer")
+            raise UserError(f"{key}: {error}; give another value") from error
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["aelab"] = {"shape": list(self.shape), "n_classes": self.n_classes}

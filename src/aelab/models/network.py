@@ -20,7 +20,7 @@ class MLP:
     def __init__(self, widths: list[int], activation: str, initialization: str, tied: bool):
         if any(w < 1 for w in widths):
             raise UserError(f"model.network.widths: every width must be at least 1, got {widths}")
-        activation_by_name(activation)
+        activation_by_name(activation, "model.network.activation")
         self.widths, self.activation, self.initialization, self.tied = widths, activation, initialization, tied
 
     def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
@@ -42,7 +42,7 @@ class MLP:
         for n_in, n_out in zip(sizes, sizes[1:]):
             modules += [nn.Linear(n_in, n_out), activation_by_name(self.activation)]
         stack = nn.Sequential(*modules[:-1])
-        initialize(stack, self.initialization, self.activation)
+        initialize(stack, self.initialization, self.activation, "model.network.initialization")
         return stack
 
 
@@ -64,7 +64,7 @@ class Conv:
     def __init__(self, channels: list[int], activation: str, initialization: str):
         if not channels or any(c < 1 for c in channels):
             raise UserError(f"model.network.channels: needs channel counts of at least 1, got {channels}")
-        activation_by_name(activation)
+        activation_by_name(activation, "model.network.activation")
         self.channels, self.activation, self.initialization = channels, activation, initialization
 
     def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
@@ -73,7 +73,7 @@ class Conv:
         for n_in, n_out in zip([1, *self.channels], self.channels):
             modules += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), activation_by_name(self.activation)]
         stack = nn.Sequential(*modules, nn.Flatten(), nn.Linear(self.channels[-1] * prod(sizes[-1]), n_code))
-        initialize(stack, self.initialization, self.activation)
+        initialize(stack, self.initialization, self.activation, "model.network.initialization")
         return stack
 
     def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
@@ -89,7 +89,7 @@ class Conv:
                 nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1, output_padding=odd),
             ]
         stack = nn.Sequential(*modules, nn.Flatten())
-        initialize(stack, self.initialization, self.activation)
+        initialize(stack, self.initialization, self.activation, "model.network.initialization")
         return stack
 
     def _sizes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
