@@ -1,11 +1,20 @@
-"""What to watch while a restricted Boltzmann machine learns (Hinton 2010, A Practical Guide, sections 5, 6, 7 and 11)."""
+"""What to watch while a restricted Boltzmann machine learns (Hinton 2010, A Practical Guide, sections 5, 6, 7, 11)."""
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aelab.energy import free_energy, mean_h_given_v, pseudo_log_likelihood
+from aelab.energy import (
+    free_energy,
+    mean_h_given_v,
+    pseudo_log_likelihood,
+    sample_h_given_v,
+    sample_v_given_h,
+)
+from aelab.gibbs import gibbs_sample
 from aelab.layer import Layer
+
+FANTASY_STEPS = (1, 10, 100, 1000)
 
 
 @torch.no_grad()
@@ -30,6 +39,23 @@ def step_sizes(W: Tensor, step: Tensor) -> dict[str, Tensor]:
 def unit_activity(rbm: Layer, v: Tensor) -> Tensor:
     """(hidden,): each hidden unit's mean over the samples v (batch, visible)."""
     return mean_h_given_v(v, rbm).mean(0)
+
+
+@torch.no_grad()
+def fantasies(rbm: Layer, v: Tensor) -> dict[str, Tensor]:
+    """Gibbs chains from the samples v (chains, visible) and from noise: start and step → the means of p(v | h).
+
+    A machine that has learned the data's distribution keeps its chains there, and brings those from noise there too.
+    """
+    noise = torch.rand_like(v) if rbm.visible == "bernoulli" else torch.randn_like(v)
+    rows = {}
+    for name, state in {"test": v, "noise": noise}.items():
+        rows[name], done = state, 0
+        for steps in FANTASY_STEPS:
+            state, done = gibbs_sample(state, rbm, steps - done - 1), steps
+            mean, state = sample_v_given_h(sample_h_given_v(state, rbm)[1], rbm)
+            rows[f"{name}, step {steps}"] = mean
+    return rows
 
 
 def activity_histogram(activity: Tensor) -> Figure:

@@ -1,4 +1,4 @@
-"""The restricted Boltzmann machine, trained by contrastive divergence: one stage of a deep net, or a density by itself."""
+"""The restricted Boltzmann machine, trained by contrastive divergence: a stage of a deep net, or a density alone."""
 
 import math
 from typing import Literal
@@ -10,8 +10,6 @@ from aelab import contrastive_divergence as cd
 from aelab import monitors
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.energy import sample_h_given_v, sample_v_given_h
-from aelab.gibbs import gibbs_sample
 from aelab.kernels import linear
 from aelab.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
 from aelab.models.base import Base
@@ -19,9 +17,8 @@ from aelab.partition import enumerable_units, log_likelihood_exact
 
 WATCHED = 1000  # samples of each set that the monitors see once an epoch
 EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
-EXPLODED = 20.0  # times the cost of a constant reconstruction
-FANTASIES = 10
-FANTASY_STEPS = (1, 10, 100, 1000)
+EXPLODED = 10.0  # times the cost of a constant reconstruction
+FANTASIES = 10  # chains of each kind in the picture
 
 
 class RBM(Base):
@@ -46,13 +43,13 @@ class RBM(Base):
             _require(count >= 1, key, count, "must be at least 1")
         for key, value in (("momentum_start", momentum_start), ("momentum", momentum), ("averaging", averaging)):
             _require(0 <= value < 1, key, value, "must be at least 0 and below 1")
-        for key, value in (("weight_decay", weight_decay), ("sparsity_cost", sparsity_cost), ("weight_std", weight_std)):
+        least_0 = {"weight_decay": weight_decay, "sparsity_cost": sparsity_cost, "weight_std": weight_std}
+        for key, value in {**least_0, "momentum_epochs": momentum_epochs}.items():
             _require(0 <= value < math.inf, key, value, "must be at least 0")
         _require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "must be above 0")
-        _require(momentum_epochs >= 0, "momentum_epochs", momentum_epochs, "must be at least 0")
         _require(0 < sparsity_target < 1, "sparsity_target", sparsity_target, "must be between 0 and 1")
         if sparsity_cost and hidden != "bernoulli":
-            raise UserError(f"model.sparsity_cost: sparse activity is for bernoulli hidden units, not {hidden}; set it to 0")
+            raise UserError(f"model.sparsity_cost: {hidden} hidden units have no activity to make sparse; set it to 0")
         if learn_variance and visible != "gaussian":
             raise UserError(f"model.learn_variance: {visible} visible units have no variance; set it to false")
         self.visible, self.hidden = visible, hidden
@@ -106,12 +103,16 @@ class RBM(Base):
 
     def initialize_from(self, data: Data) -> None:
         """Chains start at training samples, sliding means at the training set's, visible biases there if asked to."""
-        if self.visible == "bernoulli" and not (data.below or data.unit_interval):
-            raise UserError(f"model.visible: bernoulli needs inputs in [0, 1], which {data.name} has not; take gaussian")
-        if self.visible == "bernoulli" and data.below and data.below[-1].hidden != "bernoulli":
-            raise UserError(
-                f"model.visible: bernoulli needs inputs in [0, 1]; the units below are {data.below[-1].hidden}; take that"
-            )
+        if self.visible == "bernoulli":
+            below = data.below[-1].hidden if data.below else None
+            if below not in (None, "bernoulli"):
+                raise UserError(
+                    f"model.visible: bernoulli needs inputs in [0, 1], which {below} units are not; take {below}"
+                )
+            if below is None and not data.unit_interval:
+                raise UserError(
+                    f"model.visible: bernoulli needs inputs in [0, 1], {data.name} has others; take gaussian"
+                )
         x = data.train.x
         self.mean_visible.copy_(x.mean(0))
         if self.bias_start == "data":
@@ -140,7 +141,8 @@ class RBM(Base):
             gradient = cd.sparse(gradient, phases, self.mean_hidden, target, cost, rbm)
         if self.centring:
             gradient = cd.centred(gradient, self.mean_visible, self.mean_hidden, rbm)
-        cd.update_(rbm, self.velocity(), self._over_devices(gradient), self.rate(), self.momentum_now(), self.weight_decay)
+        gradient = self._over_devices(gradient)
+        cd.update_(rbm, self.velocity(), gradient, self.rate(), self.momentum_now(), self.weight_decay)
 
     def velocity(self) -> cd.Gradient:
         """The last step in units of the gradient."""
@@ -181,9 +183,10 @@ class RBM(Base):
         constant = mean.clamp(1e-3, 1 - 1e-3).logit() if self.visible == "bernoulli" else mean
         limit = EXPLODED * self.negative_log_likelihood(constant.expand_as(x), x).abs()
         if not bool(loss < limit):
+            left = "last.ckpt is the last good one" if self.current_epoch else "no checkpoint was written yet"
             raise UserError(
                 f"{self.rate_key}: the weights exploded in epoch {self.current_epoch}: a reconstruction costs "
-                f"{float(loss):.3g} nats; training stopped, last.ckpt is the last good one; lower {self.rate_key}"
+                f"{float(loss):.3g} nats; training stopped, {left}; lower {self.rate_key}"
             )
 
     def test_metrics(self, data: Data) -> dict[str, float]:
@@ -204,23 +207,9 @@ class RBM(Base):
         pictures = {"hidden_activity": monitors.activity_histogram(monitors.unit_activity(self.layer(), data.test.x))}
         if len(data.pixel_shape) == 2:
             torch.manual_seed(0)
-            x = data.test.x[:FANTASIES]
-            rows = {k: pixel_map(data)(v) for k, v in self.fantasies(x).items()}
-            pictures["fantasies"] = image_rows(rows, data.pixel_shape)
+            fantasies = monitors.fantasies(self.layer(), data.test.x[:FANTASIES])
+            pictures["fantasies"] = image_rows({k: pixel_map(data)(v) for k, v in fantasies.items()}, data.pixel_shape)
         return pictures
-
-    @torch.no_grad()
-    def fantasies(self, x: Tensor) -> dict[str, Tensor]:
-        """What stands in a row of pictures → the visible units' means there, (chains, input)."""
-        rbm, rows = self.layer(), {}
-        starts = {"test": x, "noise": torch.rand_like(x) if self.visible == "bernoulli" else torch.randn_like(x)}
-        for name, v in starts.items():
-            rows[name], done = v, 0
-            for steps in FANTASY_STEPS:
-                v, done = gibbs_sample(v, rbm, steps - done - 1), steps
-                mean, v = sample_v_given_h(sample_h_given_v(v, rbm)[1], rbm)
-                rows[f"{name}, {steps} steps"] = mean
-        return rows
 
 
 def _require(holds: bool, key: str, value: float, what: str) -> None:
