@@ -72,8 +72,8 @@ def check_node(node: dict, key: str, given: set[str] = frozenset()) -> None:
             check_node(value, where)
         elif not _fits(value, hints.get(name, Any)):
             raise UserError(f"{where}: expected {_describe(hints[name])}, got {value!r}")
-    given_by_name = [(n, p) for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    missing = [n for n, p in given_by_name if p.default is p.empty and n not in values and n not in given and n != "self"]
+    needed = [p for p in signature.parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    missing = [p.name for p in needed if p.name not in (*values, *given, "self")]
     if missing and not partial:
         raise UserError(f"{key}.{missing[0]}: missing; it has no default, add {key}.{missing[0]}=VALUE")
 
