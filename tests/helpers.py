@@ -12,7 +12,7 @@ from fake_data import write_mnist, write_olivetti
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, ListConfig, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from aelab import config
 from aelab.app import CONF, main
@@ -42,6 +42,19 @@ def files() -> dict[str, Path]:
 OPTIONS = list(files())
 
 
+def beside(option: str) -> list[str]:
+    """What has to be chosen for ``option`` to be taken at all: for model/network=conv a model that has a network."""
+    group = option.split("=")[0]
+    parent, _, child = group.rpartition("/")
+    if not parent:
+        return BESIDE.get(option, [])
+    for path in sorted((CONF / parent).glob("*.yaml")):
+        defaults = OmegaConf.load(path).get("defaults", [])
+        if any(child in entry for entry in defaults if isinstance(entry, DictConfig)):
+            return [f"{parent}={path.stem}"]
+    raise LookupError(f"no option of {parent} takes {group}")
+
+
 def composed(*overrides: str) -> DictConfig:
     """The job's config, resolved and checked, as the command would get it; ``hydra:`` interpolations included."""
     register()
@@ -57,8 +70,8 @@ def composed(*overrides: str) -> DictConfig:
 def small(*overrides: str, epochs: int = 2) -> DictConfig:
     """``composed``, shrunk: few samples, few units, few epochs. What a test gives in ``overrides`` stays."""
     given = list(overrides)
-    beside = [extra for choice in given for extra in BESIDE.get(choice, [])]
-    cfg = composed(*SMALL, f"train.epochs={epochs}", *beside, *given)
+    needed = [extra for choice in given if choice in OPTIONS for extra in beside(choice)]
+    cfg = composed(*SMALL, f"train.epochs={epochs}", *needed, *given)
     shrink(cfg.model)
     return cfg
 
