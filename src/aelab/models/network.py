@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from aelab.activation import activation as activation_by_name
 from aelab.errors import UserError
 from aelab.initialization import initialize
+from aelab.layer import Layer, Unit
 
 
 class MLP:
@@ -46,6 +47,19 @@ class MLP:
         return stack
 
 
+class Single(MLP):
+    """x → code and code → x by one linear layer each; untied, the decoder only starts as the encoder's transpose."""
+
+    def __init__(self, initialization: str, tied: bool):
+        super().__init__([], "linear", initialization, tied)
+
+    def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
+        decoder = super().decoder(n_code, shape, encoder)
+        if not self.tied and encoder[0].out_features == n_code:
+            decoder[0].weight.data.copy_(encoder[0].weight.t())
+        return decoder
+
+
 class TransposedLinear(nn.Module):
     """h → h W + b, with W (out, in) of another Linear layer and a bias of its own."""
 
@@ -56,6 +70,18 @@ class TransposedLinear(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return F.linear(h, self.weight.t(), self.bias)
+
+
+UNITS: dict[type[nn.Module], Unit] = {nn.Sigmoid: "bernoulli", nn.Identity: "gaussian", nn.ReLU: "relu"}
+
+
+def as_layer(encoder: nn.Sequential, code: nn.Module, decoder: nn.Sequential, likelihood: str) -> Layer | None:
+    """An autoencoder without hidden layers as a layer for a stack; None if it has some, or a code no layer can have."""
+    ups, downs = list(encoder.children()), list(decoder.children())
+    if len(ups) != 1 or len(downs) != 1 or type(code) not in UNITS:
+        return None
+    W, b_hidden, b_visible = ups[0].weight.detach().t(), ups[0].bias.detach(), downs[0].bias.detach()
+    return Layer(W, b_hidden, b_visible, UNITS[type(code)], "bernoulli" if likelihood == "bernoulli" else "gaussian")
 
 
 class Conv:

@@ -81,7 +81,7 @@ class VAE(Base):
 
     def infer(self, x: Tensor, k: int) -> Inference:
         """x (batch, input) through q and p with ``k`` samples of the code."""
-        mean, log_var = self.encoder(x).chunk(2, -1)
+        mean, log_var = self.encoder(x).to(x.dtype).chunk(2, -1)  # under bf16 only the products are in bf16
         z = elbo.sample_normal(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape))
         kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
         log_ratio = elbo.log_standard_normal(z) - elbo.log_normal(z, mean, log_var)

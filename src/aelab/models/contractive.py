@@ -1,0 +1,38 @@
+"""The contractive autoencoder: a code that moves little when the input does (Rifai et al. 2011)."""
+
+from torch import Tensor
+
+from aelab.contractive import SLOPES, jacobian_penalty
+from aelab.errors import UserError
+from aelab.models.autoencoder import Autoencoder
+from aelab.models.base import Likelihood, Output
+from aelab.models.network import Single
+
+
+class Contractive(Autoencoder):
+    """−log p(x | h) + ``penalty`` · ‖∂h/∂x‖²_F, h = f(W x + b) one layer, the Jacobian in closed form.
+
+    ``code`` names f: sigmoid, tanh, relu or linear. ``tied`` weights are the paper's.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        n_code: int,
+        code: str,
+        initialization: str,
+        tied: bool,
+        likelihood: Likelihood,
+        penalty: float,
+    ):
+        if code not in SLOPES:
+            raise UserError(f"model.code: no closed-form Jacobian for {code!r}; choose one of {', '.join(SLOPES)}")
+        if not 0 <= penalty < float("inf"):
+            raise UserError(f"model.penalty: the weight of the penalty must be at least 0, got {penalty}")
+        super().__init__(shape, n_code, code, Single(initialization, tied), likelihood)
+        self.code_name, self.penalty = code, penalty
+
+    def loss_terms(self, x: Tensor, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """−log p(x | h), nats, and the weighted penalty; with a corruption, at the corrupted input."""
+        penalty = jacobian_penalty(out.code, self.encoder[0].weight, self.code_name)
+        return {**super().loss_terms(x, out, weight), "contraction": self.penalty * penalty}

@@ -1,0 +1,75 @@
+"""The sparse autoencoder: more code units than are ever active at once (Lee et al. 2008; Ng, CS294A)."""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aelab import drawing, sparsity
+from aelab.data.batches import Data
+from aelab.errors import UserError
+from aelab.models.autoencoder import Autoencoder
+from aelab.models.base import Base, Likelihood, Output
+from aelab.models.network import MLP, Conv
+
+
+class Sparse(Autoencoder):
+    """−log p(x | h) + ``penalty`` · Σ_j KL(``target`` ‖ mean h_j), or · Σ_j |h_j| where ``target`` is None.
+
+    The KL needs code units in [0, 1], so a logistic code. Both act on the very code that the decoder gets.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        n_code: int,
+        code: str,
+        network: MLP | Conv,
+        likelihood: Likelihood,
+        penalty: float,
+        target: float | None,
+    ):
+        super().__init__(shape, n_code, code, network, likelihood)
+        if not 0 <= penalty < float("inf"):
+            raise UserError(f"model.penalty: the weight of the penalty must be at least 0, got {penalty}")
+        if target is not None and code != "sigmoid":
+            raise UserError(
+                f"model.target: needs model.code=sigmoid, got {code}; or take the L1 penalty, model.target=null"
+            )
+        if target is not None and not 0 < target < 1:
+            raise UserError(f"model.target: the mean activation to aim at must be in (0, 1), got {target}")
+        self.penalty, self.target = penalty, target
+        self.active_above = 0.5 if code == "sigmoid" else 0.0  # a logistic unit is never quite 0
+
+    def loss_terms(self, x: Tensor, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """−log p(x | h) and the weighted penalty, nats."""
+        code = out.code
+        penalty = sparsity.l1(code) if self.target is None else sparsity.kl_to_target(code, self.target)
+        return {**super().loss_terms(x, out, weight), "sparsity": self.penalty * penalty}
+
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        return sparse_metrics(self, data, self.active_above)
+
+    def figures(self, data: Data) -> dict[str, Figure]:
+        return sparse_figures(self, data, self.active_above)
+
+
+def sparse_metrics(model: Base, data: Data, active_above: float) -> dict[str, float]:
+    """``l0``: units active an image; ``dead_fraction``: active for none; ``fvu``: Σ (x − x̂)² / Σ (x − mean x)²."""
+    frequency = lifetime_frequency(model, data, active_above)
+    x_hat = torch.cat([model.reconstruct(batch.x) for batch in data.test.batches()])
+    fvu = sparsity.fraction_of_variance_unexplained(data.test.x, x_hat)
+    metrics = {"l0": frequency.sum(), "dead_fraction": (frequency == 0).float().mean(), "fvu": fvu}
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def sparse_figures(model: Base, data: Data, active_above: float) -> dict[str, Figure]:
+    """``lifetime_sparsity``: how many units are active on how large a part of the test images."""
+    frequency = lifetime_frequency(model, data, active_above)
+    return {"lifetime_sparsity": drawing.histogram(frequency, "fraction of images a unit is active for", "units")}
+
+
+@torch.no_grad()
+def lifetime_frequency(model: Base, data: Data, active_above: float) -> Tensor:
+    """The fraction of test images for which |code_j| > ``active_above``, (code,)."""
+    counts = sum((model.encode(batch.x).abs() > active_above).sum(0) for batch in data.test.batches())
+    return counts / len(data.test.x)

@@ -1,0 +1,179 @@
+"""The k-sparse autoencoder (Makhzani & Frey 2013, 2015) and what later work adds to keep its units alive (Gao 2024)."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aelab import likelihood as nll
+from aelab import sparsity
+from aelab.activation import activation
+from aelab.data.batches import Batch, Data
+from aelab.errors import UserError
+from aelab.models.autoencoder import start_output_at_mean
+from aelab.models.base import Base, Likelihood
+from aelab.models.network import MLP, Conv, TransposedLinear
+from aelab.models.sparse import sparse_figures, sparse_metrics
+
+AVERAGED_OVER = 100  # minibatches, about, in the running mean of BatchTopK's threshold
+
+
+class Selected(NamedTuple):
+    """``code`` (batch, code) after the selection, ``output`` (batch, input), and ``pre_code`` before the selection."""
+
+    code: Tensor
+    output: Tensor
+    pre_code: Tensor
+
+
+class TopK(Base):
+    """x̂ = decoder(h), h = ``encoder(x)`` of which only the greatest entries are kept; the rest are 0.
+
+    ``selection`` keeps k units of each row (top_k), k · batch entries of the batch (batch_top_k), or of each unit its
+    k / n_code of the batch (lifetime). In training k falls from ``k_start`` to ``k`` in a line over the first
+    ``anneal`` of it; the loss of validation and test takes k. ``encode`` and ``reconstruct`` keep ``alpha`` · k of each
+    row once trained, batch_top_k all above the mean of what that was in training; alpha None keeps everything.
+
+    ``pre_bias``: the encoder sees x less the decoder's bias. ``unit_norm``: each unit's decoder weights have norm 1.
+    ``auxiliary`` · ½ Σ (e − ê)² is added, ê the residual e rebuilt by the ``k_auxiliary`` greatest of the units silent
+    for ``dead_after`` images, relative to the residual's own variance, in units of the input's (Gao et al. 2024, A.2).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        n_code: int,
+        code: Literal["linear", "relu"],
+        network: MLP | Conv,
+        likelihood: Likelihood,
+        selection: Literal["top_k", "batch_top_k", "lifetime"],
+        k: int,
+        k_start: int,
+        anneal: float,
+        alpha: float | None,
+        pre_bias: bool,
+        unit_norm: bool,
+        auxiliary: float,
+        k_auxiliary: int,
+        dead_after: int,
+    ):
+        super().__init__(shape, likelihood)
+        check(n_code, k, k_start, anneal, alpha, auxiliary, k_auxiliary, dead_after)
+        self.selection, self.k, self.k_start, self.anneal, self.alpha = selection, k, k_start, anneal, alpha
+        self.pre_bias, self.unit_norm = pre_bias, unit_norm
+        self.auxiliary, self.k_auxiliary, self.dead_after = auxiliary, k_auxiliary, dead_after
+        self.rectifier = activation(code)
+        self.encoder = network.encoder(shape, n_code)
+        self.decoder = network.decoder(n_code, shape, self.encoder)
+        if auxiliary and (len(self.decoder) > 1 or likelihood != "gaussian"):
+            raise UserError("model.auxiliary: needs model/network=single and model.likelihood=gaussian; or set it to 0")
+        self.register_buffer("silent", torch.zeros(n_code))  # images since each unit was last active
+        self.register_buffer("threshold", torch.tensor(0.0))
+        self.register_buffer("averaged", torch.tensor(0.0))  # minibatches in the threshold's running mean
+
+    def pre_code(self, x: Tensor) -> Tensor:
+        """The code before the selection, (batch, code)."""
+        if self.pre_bias:
+            x = x - self.mean(self.decoder_bias())
+        return self.rectifier(self.encoder(x))
+
+    def select(self, pre_code: Tensor, k: int) -> Tensor:
+        """What the loss is taken of: the kept entries, the others 0."""
+        if self.selection == "top_k":
+            return sparsity.top_k(pre_code, k)
+        if self.selection == "batch_top_k":
+            return sparsity.batch_top_k(pre_code, k)
+        return sparsity.winner_take_all(pre_code, k / pre_code.shape[1])
+
+    def forward(self, x: Tensor) -> Selected:
+        pre_code = self.pre_code(x)
+        code = self.select(pre_code, self.annealed_k() if self.training else self.k)
+        return Selected(code, self.output(code), pre_code)
+
+    def annealed_k(self) -> int:
+        """k at this point of training."""
+        done = min(1.0, self.progress / self.anneal) if self.anneal else 1.0
+        return round(self.k_start + (self.k - self.k_start) * done)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of a trained model: no row's code depends on another row."""
+        pre_code = self.pre_code(x)
+        if self.alpha is None:
+            return pre_code
+        if self.selection == "batch_top_k":
+            return torch.where(pre_code >= self.threshold, pre_code, 0.0)
+        return sparsity.top_k(pre_code, max(1, round(self.alpha * self.k)))
+
+    def loss_terms(self, x: Tensor, out: Selected, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """−log p(x | h) and, when units may have died, what revives them; nats."""
+        terms = {"reconstruction": self.negative_log_likelihood(out.output, x, weight)}
+        if self.auxiliary:
+            dead = self.silent >= self.dead_after
+            columns = self.decoder_columns()[0]
+            W = columns.t() if isinstance(self.decoder[0], TransposedLinear) else columns
+            rebuilt = sparsity.auxiliary_loss(x - out.output, out.pre_code, dead, W, self.k_auxiliary)
+            variance = (x - x.mean(0)).square().sum() / len(x)
+            terms["auxiliary"] = self.auxiliary * 0.5 * variance * rebuilt
+        return terms
+
+    def validation_metrics(self, batch: Batch, out: Selected) -> dict[str, Tensor]:
+        code = self.encode(batch.x)
+        return {"squared_error": nll.squared_error(self.decode(code), batch.x), "l0": sparsity.l0(code)}
+
+    def initialize_from(self, data: Data) -> None:
+        """Output biases start at the data's mean, decoder weights at norm 1 if they are to keep it."""
+        super().initialize_from(data)
+        start_output_at_mean(self.decoder, data, self.likelihood)
+        if self.unit_norm:
+            sparsity.unit_norm_(*self.decoder_columns())
+
+    def before_step(self) -> None:
+        if self.unit_norm:
+            W, dim = self.decoder_columns()
+            sparsity.remove_parallel_gradient_(W.grad, W, dim)
+
+    @torch.no_grad()
+    def after_step(self, out: Selected) -> None:
+        if self.unit_norm:
+            sparsity.unit_norm_(*self.decoder_columns())
+        if self.auxiliary:
+            self.silent.add_(len(out.code)).mul_(~(out.code != 0).any(0))
+        if self.selection == "batch_top_k" and self.alpha is not None:
+            kept = min(out.code.numel(), max(1, round(self.alpha * self.k * len(out.code))))
+            least = out.pre_code.flatten().topk(kept).values[-1]
+            self.threshold.copy_(
+                torch.where(self.threshold.isinf(), least, self.threshold.lerp(least, 1 / AVERAGED_OVER))
+            )
+
+    def decoder_columns(self) -> tuple[Tensor, int]:
+        """The weights that each code unit is drawn with, and the dimension along which one unit's lie."""
+        first = self.decoder[0]
+        return first.weight, 1 if isinstance(first, TransposedLinear) else 0
+
+    def decoder_bias(self) -> Tensor:
+        """What the decoder puts out for no active unit, if it is one layer; (input,), or (1,) of a convolution."""
+        return [m for m in self.decoder.modules() if getattr(m, "bias", None) is not None][-1].bias
+
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        return sparse_metrics(self, data, 0.0)
+
+    def figures(self, data: Data) -> dict[str, Figure]:
+        return sparse_figures(self, data, 0.0)
+
+
+def check(n_code, k, k_start, anneal, alpha, auxiliary, k_auxiliary, dead_after) -> None:
+    """Raise ``UserError`` for a value outside its range."""
+    if n_code < 1:
+        raise UserError(f"model.n_code: must be at least 1, got {n_code}")
+    for key, value in (("k", k), ("k_start", k_start), ("k_auxiliary", k_auxiliary)):
+        if not 1 <= value <= n_code:
+            raise UserError(f"model.{key}: must be from 1 to the {n_code} code units, got {value}")
+    if not 0 <= anneal <= 1:
+        raise UserError(f"model.anneal: must be a fraction of training in [0, 1], got {anneal}; 0 starts at k")
+    if alpha is not None and not 0 < alpha < float("inf"):
+        raise UserError(f"model.alpha: must be above 0, got {alpha}; null keeps every unit")
+    if auxiliary < 0 or dead_after < 1:
+        raise UserError(
+            f"model.auxiliary: must be at least 0, and dead_after at least 1, got {auxiliary}, {dead_after}"
+        )
