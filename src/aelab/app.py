@@ -94,7 +94,7 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
     """The config of the run in ``cfg.resume``, with the few overrides that a run may be given on its way."""
-    from aelab import run_folder
+    from aelab import config, run_folder
 
     folder = Path(cfg.resume)
     old = run_folder.read_config(folder)
@@ -111,6 +111,7 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
         with open_dict(old):
             OmegaConf.update(old, key, value, merge=False)
     run_folder.read_checkpoint(folder, "last", "resume")
+    config.check(config.resolved(old))  # before it takes the place of the config that is there
     run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(old, resolve=True))
     old.resume = str(folder)
     return old, folder

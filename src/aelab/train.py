@@ -24,8 +24,8 @@ def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
     Returns the final metrics. Raises ``UserError`` for anything a person can mend.
     """
     if cfg.resume is None:
-        if (folder / "config.yaml").exists():
-            raise UserError(f"hydra.run.dir: {folder} holds a run already; choose another, or go on with resume={folder}")
+        if (folder / "last.ckpt").exists():  # a start that never finished an epoch left nothing to lose
+            raise UserError(f"hydra.run.dir: {folder} holds a run; choose another, or go on with resume={folder}")
         folder.mkdir(parents=True, exist_ok=True)
         run_folder.write_text(folder / "command.txt", command + "\n")
         run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
