@@ -78,18 +78,18 @@ def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | 
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
     choices = dict(HydraConfig.get().runtime.choices)
-    metrics = run_chain(cfg, folder, shlex.join(["aelab", *overrides]), choices)
+    metrics = run_chain(cfg, folder, overrides, choices)
     return objective(cfg, metrics)
 
 
 def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The store of finished stages, after deleting what ``delete`` names."""
-    from aelab import report, stages
+    from aelab import report, store
 
-    store = Path(cfg.chain.store)
-    for name in stages.delete(store, list(cfg.delete)):
-        report.say(f"deleted {store / name}")
-    report.print_stages(store, stages.entries(store))
+    folder = Path(cfg.chain.store).expanduser()
+    for name in store.delete(folder, list(cfg.delete)):
+        report.say(f"deleted {folder / name}")
+    report.print_stages(folder, store.entries(folder))
 
 
 def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
@@ -98,6 +98,8 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
 
     folder = Path(cfg.resume)
     old = run_folder.read_config(folder)
+    if "chain" in old and old.chain.stages:
+        raise UserError(f"resume: {folder} is a chain's; give its own command again, see {folder / 'command.txt'}")
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
         group = key.split(".")[0]
@@ -127,7 +129,16 @@ def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]
     return values[0] if len(values) == 1 else values
 
 
-TASKS = {"train": train, "stages": list_stages}
+def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """Learning curves and a table of the runs that ``runs`` matches."""
+    from aelab.sweep.compare import compare
+
+    if cfg.runs is None:
+        raise UserError("runs: task=compare needs the run folders, a glob such as runs='outputs/2026-*/*'")
+    compare(cfg.runs, folder)
+
+
+TASKS = {"train": train, "stages": list_stages, "compare": compare_runs}
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ run by its own command, which is printed, and found in the store when it was run
 
 import json
 import os
+import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import config, report, run_folder, stages
 from aelab.errors import UserError
+from aelab.messages import one_line
+from aelab.overrides import differences, flattened, leaves, model_name, quoted
 from aelab.stages import Stage
 
 GROUPS = ("data", "hardware", "logger")  # chosen once for all stages
 SHARED = (*GROUPS, "seed", "evaluate")  # given to every stage as the chain has it
 OF_CHAIN = (*SHARED, "chain", "task", "objective", "direction", "trial")
 OPEN = {"only", "set"}  # keys of a chain under which any setting of a run may stand
+LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST with 30 units, 7.90 after 30
 STAGE_KEYS = {"name", "for_each", "overrides", "first", "last", "when", "baseline"}
 
 
@@ -34,26 +39,36 @@ class Plan(NamedTuple):
     baseline: bool
 
 
-def run_chain(cfg: DictConfig, folder: Path, command: str, choices: dict[str, str]) -> dict[str, float]:
+def run_chain(cfg: DictConfig, folder: Path, given: list[str], choices: dict[str, str]) -> dict[str, float]:
     """Run, or find, every stage; leave the chain's folder; the last stage's metrics.
 
-    ``choices`` are the options chosen in each config group.
+    ``given`` are the command's overrides, ``choices`` the options chosen in each config group. Every stage is composed
+    before the first one runs, so that a mistake in the last one shows at once.
     """
-    refuse_what_goes_nowhere(cfg, choices)
+    refuse_what_goes_nowhere(cfg, given, choices)
+    config.check(config.resolved(cfg))
     plans = plan(cfg.chain)
     shared = shared_overrides(cfg, choices)
-    folder.mkdir(parents=True, exist_ok=True)
-    run_folder.write_text(folder / "command.txt", command + "\n")
-    run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    configs = {}
+    for stage in plans:
+        with speaking_of(stage, cfg.chain):
+            configs[stage.name] = config.resolved(compose([*shared, *stage.overrides]))
+            config.check(configs[stage.name])
+    begin(folder, cfg, given)
     done: dict[str, Stage] = {}
     main = [p.name for p in plans if not p.baseline][-1]
     for number, stage in enumerate(plans, 1):
-        try:
-            say = partial(report.say, f"stage {number}/{len(plans)} {stage.name}:")
-            trial = cfg.trial if stage.name == main else None
-            done[stage.name] = run_stage(stage, shared, cfg, folder, done.get(stage.below), trial, say)
-        except UserError as error:
-            raise UserError(f"stage {stage.name}: {error}") from error
+        say = partial(report.say, f"stage {number}/{len(plans)} {stage.name}:")
+        composed = configs[stage.name]
+        if "group" in composed.logger:  # in W&B a stage is a run of its chain's group
+            composed.logger.group = composed.logger.group or folder.name
+            composed.logger.job_type = stage.name
+        if stage.name == main:  # the stage by whose validation metric a sweep may prune
+            composed.trial = cfg.trial
+        hands_on = stage.name in {p.below for p in plans}
+        with speaking_of(stage, cfg.chain):
+            command = [*shared, *stage.overrides]
+            done[stage.name] = run_stage(composed, command, cfg.chain, done.get(stage.below), hands_on, say)
     metrics = dict(done[main].metrics)
     if cfg.chain.baseline:
         metrics |= baselines(cfg, done, main)
@@ -63,50 +78,85 @@ def run_chain(cfg: DictConfig, folder: Path, command: str, choices: dict[str, st
 
 
 def run_stage(
-    stage: Plan, shared: list[str], cfg: DictConfig, folder: Path, below: Stage | None, trial: DictConfig | None,
-    say: Callable[[str], None],
+    cfg: DictConfig, overrides: list[str], chain: DictConfig, below: Stage | None, hands_on: bool, say: Callable[[str], None]
 ) -> Stage:  # fmt: skip
-    """One stage, found or run; ``trial`` is given to the stage by whose validation metric a sweep may prune."""
+    """One stage, found or run; ``cfg`` is what ``overrides`` compose to."""
     from aelab.train import run
 
-    standing = [f"below={quoted(str(below.folder))}"] if below else []
-    overrides = [*shared, *stage.overrides, *standing]
-    composed = config.resolved(compose(overrides))
-    config.check(composed)
-    key = stages.key_of(composed, below.key if below else None)
+    if below:
+        cfg.below = str(below.folder)
+        overrides = [*overrides, f"below={quoted(cfg.below)}"]
+    key = stages.key_of(cfg, below.key if below else None)
     command = shlex.join(["aelab", *overrides])
-    if "group" in composed.logger:  # in W&B a stage is a run of its chain's group
-        composed.logger.group = composed.logger.group or folder.name
-        composed.logger.job_type = stage.name
-    if trial is not None:
-        composed.trial = trial
 
     def run_here(place: Path, resume: bool) -> None:
         say(command)
-        composed.resume = str(place) if resume else None
-        run(composed, place, command)
+        cfg.resume = str(place) if resume else None
+        run(cfg, place, command)
 
-    place = Path(cfg.chain.store) / f"{model_name(stage.overrides)}-{key}"
-    result = stages.find_or_run(place, key, cfg.chain.fresh, run_here, say)
+    place = Path(chain.store).expanduser() / f"{model_name(overrides)}-{key}"
+    result = stages.find_or_run(place, key, chain.fresh, hands_on, run_here, say)
     if result.found:
         say(f"found in {result.folder}")
     return result
 
 
+def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
+    """The chain's folder, new or the one of a chain that was started there before; never an ordinary run's."""
+    if (folder / "config.yaml").exists() and not run_folder.read_config(folder, "hydra.run.dir").chain.stages:
+        raise UserError(f"hydra.run.dir: {folder} holds a run already; choose another")
+    folder.mkdir(parents=True, exist_ok=True)
+    run_folder.write_text(folder / "command.txt", shlex.join(["aelab", *given]) + "\n")
+    run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+
+
+@contextmanager
+def speaking_of(stage: Plan, chain: DictConfig) -> Iterator[None]:
+    """What a person can mend in ``stage`` is said of it, by the chain's own keys."""
+    try:
+        yield
+    except Exception as error:
+        line = one_line(error)
+        if line is None:
+            raise
+        raise UserError(f"stage {stage.name}: {in_chain_words(line, stage, chain)}") from error
+
+
+def in_chain_words(line: str, stage: Plan, chain: DictConfig) -> str:
+    """``line`` with a run's keys replaced by the chain's, where a stage says ``key=${chain.…}``; else how to reach them."""
+    specs = OmegaConf.to_container(chain, resolve=False)["stages"]
+    spec = next(s for s in specs if re.fullmatch(re.escape(s["name"]) + r"\d*", stage.name))
+    words = dict(re.findall(r"([\w./]+)=\$\{(chain\.[\w.]+)\}", str(spec)))
+    items = re.fullmatch(r"\$\{(chain\.[\w.]+)\}", str(spec.get("for_each")))
+    if items:
+        words |= {key: items[1] for key in re.findall(r"([\w./]+)=\{item\}", str(spec))}
+    for key, word in words.items():
+        line = re.sub(rf"(?<![\w.]){re.escape(key)}(?![\w.]*\w)", word, line)
+    key = re.match(r"(model|train|corruption|optimizer|schedule)\.(\w+): (?!no such key)", line)
+    return f"{line} (chain.only={{{stage.name}:{{{key[1]}:{{{key[2]}:VALUE}}}}}})" if key else line
+
+
 def plan(chain: DictConfig) -> list[Plan]:
     """The stages in order, repeated ones spelled out (name1, name2, …), with all their overrides."""
     chain = OmegaConf.to_container(chain, resolve=True)
+    check_widths(chain.get("widths", [1]))
     only = chain["only"] or {}
+    if not isinstance(only, dict) or not all(isinstance(settings, dict) for settings in only.values()):
+        raise UserError(f"chain.only: expected {{STAGE: {{node: {{key: value}}}}}}, got {only}")
     plans: list[Plan] = []
     for spec in chain["stages"]:
         unknown = set(spec) - STAGE_KEYS
         if unknown:
-            raise UserError(f"chain.stages: a stage has no {sorted(unknown)[0]!r}, only {', '.join(sorted(STAGE_KEYS))}")
+            raise UserError(
+                f"chain.stages: a stage has no {sorted(unknown)[0]!r}, only {', '.join(sorted(STAGE_KEYS))}"
+            )
         if not spec.get("when", True):
             continue
         items = spec.get("for_each", [None])
-        if not isinstance(items, list) or not items or any(type(i) is int and i < 1 for i in items):
-            raise UserError(f"chain.widths: needs at least one layer, each of at least 1 unit, got {items}")
+        if not isinstance(items, list) or not items:
+            raise UserError(
+                f"chain.stages: for_each of {spec['name']} needs a list of at least one item, got {items!r}"
+            )
         for i, item in enumerate(items):
             name = spec["name"] if item is None else f"{spec['name']}{i + 1}"
             parts = [spec["overrides"], spec.get("first") if i == 0 else None]
@@ -122,15 +172,11 @@ def plan(chain: DictConfig) -> list[Plan]:
     return plans
 
 
-def flattened(parts: list) -> list[str]:
-    """Overrides, lists of them, and settings as mappings → one list of overrides."""
-    texts: list[str] = []
-    for part in parts:
-        if isinstance(part, list):
-            texts += flattened(part)
-        elif part is not None:
-            texts += flat(part) if isinstance(part, dict) else [part]
-    return texts
+def check_widths(widths: Any) -> None:
+    if not isinstance(widths, list) or not widths or any(type(width) is not int or width < 1 for width in widths):
+        raise UserError(
+            f"chain.widths: expected at least one layer, each of at least 1 unit, as [256,64,8]; got {widths}"
+        )
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -148,70 +194,52 @@ def shared_overrides(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
     return chosen + changed
 
 
-def refuse_what_goes_nowhere(cfg: DictConfig, choices: dict[str, str]) -> None:
+def refuse_what_goes_nowhere(cfg: DictConfig, given: list[str], choices: dict[str, str]) -> None:
     """Raise ``UserError`` for a setting that no stage would see: a chain's stages choose model, training and the like."""
     bare = compose([f"{group}={choices[group]}" for group in (*GROUPS, "chain")])
-    for node in bare:
-        if node not in OF_CHAIN:
-            for key, _ in differences(bare[node], cfg[node], node):
-                raise UserError(
-                    f"{key}: beside chain={choices['chain']} it would reach no stage, each has its own; set it for a kind "
-                    f"of stage (chain.pretrain…, chain.finetune…) or for one stage, chain.only={{STAGE:{{{key}:VALUE}}}}"
-                )
+    others = [node for node in bare if node not in OF_CHAIN]
+    asked = [override.lstrip("+~").split("=")[0] for override in given]  # also what is as it would be anyway
+    changed = [key for node in others for key, _ in differences(bare[node], cfg[node], node)]
+    for key in [*(key for key in asked if re.split("[./@]", key)[0] in others), *changed]:
+        node, _, rest = key.partition(".")
+        settings = f"{node}:{{{rest}:VALUE}}" if rest else f"{node}:{{KEY:VALUE}}"
+        raise UserError(
+            f"{key}: beside chain={choices['chain']} it would reach no stage, for each has its own; set it where the "
+            f"chain has a key for it (chain.pretrain…, chain.finetune…) or for one stage, chain.only={{STAGE:{{{settings}}}}}"
+        )
     known = set(dict(leaves(OmegaConf.to_container(bare.chain), "chain")))
     for key, _ in leaves(OmegaConf.to_container(cfg.chain), "chain"):
         if key not in known and not OPEN & set(key.split(".")) and not any(k.startswith(f"{key}.") for k in known):
-            raise UserError(f"{key}: no such key; aelab chain={choices['chain']} --cfg job -p chain shows what there is")
-
-
-def differences(bare: Any, cfg: Any, key: str):
-    """(key, value) of every leaf of ``cfg`` that ``bare`` has not or has with another value."""
-    plain = [OmegaConf.to_container(n) if OmegaConf.is_config(n) else n for n in (bare, cfg)]
-    if not isinstance(plain[1], dict):
-        return [] if plain[0] == plain[1] else [(key, plain[1])]
-    old = dict(leaves(plain[0], key))
-    return [(k, v) for k, v in leaves(plain[1], key) if k not in old or old[k] != v]
-
-
-def leaves(node: Any, key: str):
-    """(dotted key, value) of every leaf; a list is a leaf."""
-    if isinstance(node, dict) and node:
-        for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}")
-    else:
-        yield key, node
-
-
-def flat(node: dict[str, Any]):
-    """{train: {epochs: 5}} → train.epochs=5, as overrides."""
-    for name, value in node.items():
-        for key, leaf in leaves(value, name):
-            yield f"{key}={quoted(leaf)}"
-
-
-def quoted(value: Any) -> str:
-    """A value in Hydra's override grammar."""
-    if isinstance(value, str):
-        plain = value and all(c.isalnum() or c in "-_./:" for c in value) and value.lower() not in ("null", "true", "false")
-        return value if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(quoted, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{k}:{quoted(v)}" for k, v in value.items()) + "}"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def model_name(overrides: list[str]) -> str:
-    """The option of the group model among a stage's overrides."""
-    return next((o.split("=", 1)[1] for o in reversed(overrides) if o.startswith("model=")), "run")
+            raise UserError(
+                f"{key}: no such key; aelab chain={choices['chain']} --cfg job -p chain shows what there is"
+            )
 
 
 def baselines(cfg: DictConfig, done: dict[str, Stage], main: str) -> dict[str, float]:
-    """What the chain's last stage is held against: logistic PCA, and the same net without pretraining."""
-    metrics: dict[str, float] = {}
-    if "scratch" in done and "test/squared_error" in done["scratch"].metrics:
-        metrics["test/scratch_squared_error"] = done["scratch"].metrics["test/squared_error"]
+    """What the chain's last stage is held against: the same net without pretraining, and logistic PCA."""
+    metrics = {
+        f"test/scratch_{figure}": done["scratch"].metrics[f"test/{figure}"]
+        for figure in ("squared_error", "class_error")
+        if f"test/{figure}" in done["scratch"].metrics
+    }
+    if "test/squared_error" in done[main].metrics:
+        error = logistic_pca_error(cfg, done[main].folder)
+        if error is not None:
+            metrics["test/logistic_pca_squared_error"] = error
     return metrics
+
+
+def logistic_pca_error(cfg: DictConfig, folder: Path) -> float | None:
+    """Squared error of a test image for logistic PCA with linear codes of the size of that run's; None for real data."""
+    from aelab.likelihood import squared_error
+    from aelab.logistic_pca import fit_linear_logistic_pca, reconstruct
+
+    data = config.build(cfg.data, "data", seed=cfg.seed, batch_size=1, below=[])
+    if not data.unit_interval:
+        return None
+    n_code = run_folder.load(folder).encode(data.test.x[:1]).shape[1]
+    W, pca = fit_linear_logistic_pca(data.train.x, n_code, LOGISTIC_PCA_EPOCHS)
+    return float(squared_error(reconstruct(pca, data.test.x @ W), data.test.x))
 
 
 def record(folder: Path, done: dict[str, Stage], main: str, metrics: dict[str, float]) -> None:

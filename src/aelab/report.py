@@ -58,7 +58,7 @@ def print_stages(store: Path, entries: list) -> None:
     """The store: name, state, size and command of each stage."""
     table = Table(box=None, padding=(0, 2))
     for column in ("stage", "state", "data", "MB", "command"):
-        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=column != "command")
+        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=True, overflow="ellipsis")
     for e in entries:
         table.add_row(e.name, e.state, e.data, f"{e.n_bytes / 1e6:.1f}", e.command)
     console = Console(soft_wrap=True)

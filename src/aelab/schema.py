@@ -17,6 +17,7 @@ class Train:
     clip: float | None = MISSING
     monitor: str = MISSING
     patience: int | None = MISSING
+    statistics: bool = MISSING
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Config:
     logger: Any = MISSING
     chain: Any = MISSING
     delete: list[str] = MISSING
+    runs: str | None = MISSING
 
 
 def register() -> None:

@@ -4,6 +4,7 @@ A stage is an ordinary run folder under the name ``MODEL-KEY``. The key is a has
 result, so an equal key means an equal result, and a stage is never run twice, by nobody.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -54,52 +55,68 @@ def data_fingerprint(source: dict[str, Any]) -> str:
     return _fingerprints[name]
 
 
-def find_or_run(folder: Path, key: str, fresh: bool, run: Callable[[Path, bool], Any], say: Callable) -> Stage:
+def find_or_run(
+    folder: Path, key: str, fresh: bool, hands_on: bool, run: Callable[[Path, bool], Any], say: Callable
+) -> Stage:
     """The stage in ``folder``: as it is when it is whole, else run there, going on where it was killed.
 
     ``run(folder, resume)`` does the run. Of several processes that want the stage at once one runs it, the others wait.
-    ``fresh`` runs it beside the old one, which it replaces when it is whole.
+    ``fresh`` runs it beside the old one, which it replaces when it is whole. ``hands_on``: a later stage stands on it,
+    so that it is not whole without its layers.
     """
-    lock = folder.with_name(f".{folder.name}.lock")
+    lock = lock_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
+        if locks.is_held(lock):
+            say("another process is at this stage; waiting for it")
+        with locks.alone(lock):
+            recover(folder)
+            if not fresh and state_of(folder, hands_on) == "finished":
+                return Stage(folder, key, *figures_of(folder), found=True)
+            place = folder.with_name(f"{folder.name}.fresh") if fresh else folder
+            state = state_of(place, hands_on)
+            if state == "damaged":
+                say(f"{place} is damaged or half-written; it is run again")
+                shutil.rmtree(place)
+            elif state == "stopped":
+                say(f"goes on from {place / 'last.ckpt'}")
+                for part in place.glob(".*.part"):  # what the killed run was writing
+                    part.unlink()
+            if state != "finished":
+                run(place, state == "stopped")
+            if fresh:
+                replace(place, folder)
+            return Stage(folder, key, *figures_of(folder), found=False)
     except OSError as error:
-        raise UserError(f"chain.store: cannot write {folder.parent} ({error.strerror}); give another folder") from error
-    if locks.is_held(lock):
-        say("another process is at this stage; waiting for it")
-    with locks.alone(lock):
-        state = state_of(folder)
-        if state == "finished" and not fresh:
-            return Stage(folder, key, *figures_of(folder), found=True)
-        place = folder.with_name(f"{folder.name}.fresh") if fresh else folder
-        state = state_of(place)
-        if state == "damaged":
-            say(f"{place} is damaged or half-written; it is run again")
-            shutil.rmtree(place)
-        elif state == "stopped":
-            say(f"goes on from {place / 'last.ckpt'}")
-        if state != "finished":
-            run(place, state == "stopped")
-        if fresh:
-            replace(place, folder)
-        return Stage(folder, key, *figures_of(folder), found=False)
+        where = Path(error.filename) if isinstance(error.filename, str) else None
+        inside = where is not None and (where.is_relative_to(folder.parent) or folder.parent.is_relative_to(where))
+        if not inside and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = f"cannot write {where or folder.parent} ({error.strerror})"
+        raise UserError(f"chain.store: {reason}; free space or give another folder") from error
 
 
-def state_of(folder: Path) -> str:
+def lock_of(folder: Path) -> Path:
+    """What whoever is at work on a stage holds, also on its fresh or replaced neighbour."""
+    return folder.with_name(f".{folder.name.removesuffix('.fresh').removesuffix('.replaced')}.lock")
+
+
+def state_of(folder: Path, hands_on: bool = False) -> str:
     """``absent``, ``finished``, ``stopped`` (to be resumed) or ``damaged`` (to be run again)."""
     if not folder.exists():
         return "absent"
     try:
-        if (folder / "metrics.json").exists():
-            figures_of(folder)
-            run_folder.read_checkpoint(folder, "last", "stage")
-            if (folder / "layers.pt").exists():
-                run_folder.read_layers(folder, "stage")
-            return "finished"
-        run_folder.read_checkpoint(folder, "last", "stage")
-        run_folder.read_config(folder, "stage")
-        return "stopped"
+        epochs = run_folder.read_config(folder, "stage").train.epochs
+        for weights in ("last", "best"):
+            if (weights == "last" and epochs) or (folder / f"{weights}.ckpt").exists():
+                run_folder.read_checkpoint(folder, weights, "stage")
+        if not (folder / "metrics.json").exists():
+            return "stopped" if epochs else "damaged"
+        figures_of(folder)
+        if hands_on or (folder / "layers.pt").exists():
+            run_folder.read_layers(folder, "stage")
+        return "finished"
     except (UserError, ValueError, OSError):
         return "damaged"
 
@@ -110,57 +127,18 @@ def figures_of(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def replace(new: Path, old: Path) -> None:
-    """Put ``new`` where ``old`` is; at no moment is there neither."""
+    """Put ``new`` where ``old`` is; killed in between, ``recover`` brings the old one back."""
+    away = old.with_name(f"{old.name}.replaced")
     if old.exists():
-        away = old.with_name(f"{old.name}.replaced")
-        shutil.rmtree(away, ignore_errors=True)
         old.rename(away)
-        new.rename(old)
+    new.rename(old)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Finish or take back a replacement that was killed: at most one of the two folders is left."""
+    away = folder.with_name(f"{folder.name}.replaced")
+    if away.exists() and folder.exists():
         shutil.rmtree(away)
-    else:
-        new.rename(old)
-
-
-class Entry(NamedTuple):
-    """What the store says of one stage."""
-
-    name: str
-    state: str
-    data: str
-    n_bytes: int
-    command: str
-
-
-def entries(store: Path) -> list[Entry]:
-    """Every stage in the store, by name."""
-    if not store.is_dir():
-        return []
-    return [entry(folder) for folder in sorted(store.iterdir()) if folder.is_dir()]
-
-
-def entry(folder: Path) -> Entry:
-    config = folder / "config.yaml"
-    data = str(OmegaConf.load(config).data.name) if config.exists() else ""
-    command = folder / "command.txt"
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
-    return Entry(folder.name, state_of(folder), data, size, command.read_text().strip() if command.exists() else "")
-
-
-def delete(store: Path, names: list[str]) -> list[str]:
-    """Delete the named stages (``all``: every one; ``unfinished``: those that are not whole); the names deleted."""
-    known = {e.name: e.state for e in entries(store)}
-    wanted = []
-    for name in names:
-        matches = [
-            n for n, state in known.items() if n == name or name == "all" or (name == "unfinished" and state != "finished")
-        ]
-        if not matches and name not in ("all", "unfinished"):
-            raise UserError(f"delete: {store} holds no stage {name}; aelab task=stages lists them")
-        wanted += matches
-    for name in dict.fromkeys(wanted):
-        lock = store / f".{name}.lock"
-        if locks.is_held(lock):
-            raise UserError(f"delete: a process is at work on {name}; wait for it or stop it")
-        shutil.rmtree(store / name)
-        lock.unlink(missing_ok=True)
-    return list(dict.fromkeys(wanted))
+    elif away.exists():
+        away.rename(folder)

@@ -14,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import run_folder
 from aelab.errors import UserError
+from aelab.sweep.jobs import Pruned
 
 STARTED = time.time()
+PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
 
 
 def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
@@ -34,6 +36,8 @@ def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
     check_devices(cfg)
     resume = [] if cfg.resume is None else ["--resume"]
     done = subprocess.run([sys.executable, "-m", "aelab.train", str(folder), *resume], check=False)
+    if done.returncode == PRUNED:
+        raise Pruned(f"{folder}: pruned")
     if done.returncode:
         raise UserError(f"hardware.devices: the run's own process ended with status {done.returncode}; see {folder}")
     return run_folder.read_json(folder / "metrics.json")
@@ -81,8 +85,16 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     ends = EpochEnd(folder, cfg.train.monitor)
     title = f"{type(model).__name__} on {data.name}"
     callbacks = [clock, ends, Bar(title, clock)]
+    if cfg.train.statistics:
+        from aelab.statistics import Statistics
+
+        callbacks.append(Statistics())
     if cfg.train.patience is not None:
         callbacks.append(pl.callbacks.EarlyStopping(cfg.train.monitor, patience=cfg.train.patience))
+    if cfg.trial.storage is not None:
+        from aelab.sweep.pruning import PruneCallback
+
+        callbacks.append(PruneCallback(**cfg.trial))
     logger = config.build(cfg.logger, "logger", folder=folder, settings=OmegaConf.to_container(cfg))
     loggers = [logger] if logger is not None else []
     trainer = pl.Trainer(
@@ -96,8 +108,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
         if not trainer.is_global_zero:
             return {}
         metrics, pictures = conclude(cfg, folder, model, data, ends.rows, clock)
-    except BaseException:
-        watch.finish(loggers, {}, {}, failed=True)
+    except BaseException as error:
+        watch.finish(loggers, {}, {}, failed=not isinstance(error, Pruned))
         raise
     watch.finish(loggers, metrics, pictures)
     return metrics
@@ -116,9 +128,9 @@ def conclude(cfg: DictConfig, folder: Path, model, data, rows: list[dict[str, fl
     metrics = {name: value for name, value in (rows[-1] if rows else {}).items() if name != "epoch"}
     metrics |= evaluate(model, data, cfg.evaluate)
     pictures = figures.save(figures.run_figures(model, data, rows), folder / "figures")
-    layer = model.layer()
-    if layer is not None:
-        save_layers(folder / "layers.pt", [*model.below, layer])
+    handed = model.hand_on()
+    if handed:
+        save_layers(folder / "layers.pt", handed)
     run_folder.write_json(folder / "timing.json", clock.timing(started, STARTED))
     run_folder.write_json(folder / "metrics.json", metrics)  # last: a folder with metrics.json is a finished run
     return metrics, pictures
@@ -166,6 +178,9 @@ def main() -> None:
         train(cfg, folder)
     except UserError as error:
         sys.exit(f"aelab: {error}")
+    except Pruned as error:
+        print(error)
+        sys.exit(PRUNED)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from aelab.activation import activation
 from aelab.data.batches import Data
 from aelab.errors import UserError
+from aelab.layer import Layer
 from aelab.models.base import Base, Likelihood
-from aelab.models.network import MLP, Conv
+from aelab.models.network import MLP, Conv, as_layer
 
 
 class Autoencoder(Base):
@@ -26,6 +27,10 @@ class Autoencoder(Base):
 
     def encode(self, x: Tensor) -> Tensor:
         return self.code(self.encoder(x))
+
+    def layer(self) -> Layer | None:
+        """Without hidden layers it is one of a stack: that is how stacked (denoising) autoencoders are pretrained."""
+        return as_layer(self.encoder, self.code, self.decoder, self.likelihood)
 
     def initialize_from(self, data: Data) -> None:
         """Output biases start at the data's mean (log-odds of it for Bernoulli inputs): the best constant output."""

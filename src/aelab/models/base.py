@@ -114,12 +114,20 @@ class Base(pl.LightningModule):
                 f"model.likelihood: bernoulli needs inputs in [0, 1], which {data.name} has not; take gaussian"
             )
 
+    def before_step(self) -> None:
+        """Called between the backward pass and the update; a variant changes gradients here."""
+
     def after_step(self, out: Output) -> None:
         """Called after each update; a variant keeps constraints here."""
 
     def layer(self) -> Layer | None:
-        """What a later stage of a chain may stand on, or None."""
+        """This model as one layer of units, if it is one."""
         return None
+
+    def hand_on(self) -> list[Layer]:
+        """The layers that a later stage of a chain may stand on: those below and its own; none if it is no layer."""
+        own = self.layer()
+        return [] if own is None else [*self.below, own]
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         """The variant's own figures, without the prefix ``test/``."""
@@ -182,6 +190,7 @@ class Base(pl.LightningModule):
             terms = self.batch_terms(batch, out, weight)
             loss = sum(terms.values())
             self.manual_backward(loss)
+            self.before_step()
             if plan.clip is not None:
                 nn.utils.clip_grad_norm_(self.parameters(), plan.clip)
             evaluations.append((out, terms))
