@@ -13,6 +13,7 @@ from aelab.metrics import codes
 from aelab.models.base import Base
 from aelab.pca import reconstruct as reconstruct_pca
 from aelab.run_folder import write_whole
+from aelab.study_figures import statistics_figures
 
 COLUMNS = 10  # images in a row
 MAX_FILTERS = 100
@@ -21,7 +22,7 @@ MAX_FILTERS = 100
 @torch.no_grad()
 def run_figures(model: Base, data: Data, rows: list[dict[str, float]]) -> dict[str, Figure]:
     """File name → figure: reconstructions, filters both ways, the code in 2-D, loss curves, the model's own."""
-    figures = {"loss": loss_curves(rows)}
+    figures = {"loss": loss_curves(rows), **statistics_figures(rows)}
     shape = data.pixel_shape
     x = data.test.x[:COLUMNS]
     to_pixels = pixel_map(data)
