@@ -66,5 +66,5 @@ def save(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        write_whole(paths[name], lambda part, figure=figure: figure.savefig(part, dpi=110, format="png"))
+        write_whole(paths[name], lambda part, figure=figure: figure.savefig(part, dpi=110, format="png", bbox_inches="tight"))
     return paths
