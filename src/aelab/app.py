@@ -55,7 +55,7 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
     """One run, or a chain of them; returns its objective."""
     from aelab import config, report
-    from aelab.run_folder import read_json
+    from aelab.run_folder import read_json, replaced
     from aelab.train import run
 
     if cfg.chain.stages:
@@ -64,7 +64,12 @@ def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[f
         cfg, folder = resumed(cfg, overrides)
     cfg = config.resolved(cfg)
     config.check(cfg)
-    metrics = run(cfg, folder, shlex.join(["aelab", *overrides]))
+    command = shlex.join(["aelab", *overrides])
+    if cfg.resume is None:
+        metrics = run(cfg, folder, command)
+    else:
+        with replaced(folder / "config.yaml", OmegaConf.to_yaml({**cfg, "resume": None})):
+            metrics = run(cfg, folder, command)
     report.print_run(folder, metrics, read_json(folder / "timing.json"))
     return objective(cfg, metrics)
 
@@ -94,7 +99,7 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
     """The config of the run in ``cfg.resume``, with the few overrides that a run may be given on its way."""
-    from aelab import config, run_folder
+    from aelab import run_folder
 
     folder = Path(cfg.resume)
     old = run_folder.read_config(folder)
@@ -113,8 +118,6 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
         with open_dict(old):
             OmegaConf.update(old, key, value, merge=False)
     run_folder.read_checkpoint(folder, "last", "resume")
-    config.check(config.resolved(old))  # before it takes the place of the config that is there
-    run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(old, resolve=True))
     old.resume = str(folder)
     return old, folder
 

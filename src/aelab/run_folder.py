@@ -6,7 +6,8 @@ config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda part: part.write_text(text))
+
+
+@contextmanager
+def replaced(path: Path, text: str) -> Iterator[None]:
+    """``path`` holds ``text`` from here on; what it held before comes back when a ``UserError`` ends the block."""
+    before = path.read_text()
+    write_text(path, text)
+    try:
+        yield
+    except UserError:
+        write_text(path, before)
+        raise
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -115,7 +128,7 @@ def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
         model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{key} holds the weights of another model ({reason[:160]})") from error
+        raise UserError(f"{key} holds the weights of another model ({reason[:160]}); give a folder as a run left it") from error
 
 
 def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:
