@@ -95,13 +95,13 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
         from aelab.sweep.pruning import PruneCallback
 
         callbacks.append(PruneCallback(**cfg.trial))
-    logger = config.build(cfg.logger, "logger", folder=folder, settings=OmegaConf.to_container(cfg))
-    loggers = [logger] if logger is not None else []
+    place = config.build(cfg.logger, "logger", folder=folder, settings=OmegaConf.to_container(cfg))
+    watching = [place] if place is not None else []
     trainer = pl.Trainer(
         accelerator=cfg.hardware.accelerator, devices=cfg.hardware.devices, num_nodes=cfg.hardware.num_nodes,
         strategy=cfg.hardware.strategy, precision=cfg.hardware.precision, max_epochs=cfg.train.epochs,
-        callbacks=callbacks, logger=loggers, default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=1,
-        use_distributed_sampler=False,
+        callbacks=[*callbacks, *watching], logger=False, default_root_dir=folder, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
     try:
         trainer.fit(model, datamodule=data, ckpt_path=folder / "last.ckpt" if checkpoint else None, weights_only=True)
@@ -109,9 +109,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
             return {}
         metrics, pictures = conclude(cfg, folder, model, data, ends.rows, clock)
     except BaseException as error:
-        watch.finish(loggers, {}, {}, failed=not isinstance(error, Pruned))
+        watch.finish(watching, {}, {}, failed=not isinstance(error, Pruned), reason=str(error) or type(error).__name__)
         raise
-    watch.finish(loggers, metrics, pictures)
+    watch.finish(watching, metrics, pictures)
     return metrics
 
 

@@ -1,28 +1,67 @@
 """Where a run can be watched besides its own folder: Weights & Biases, TensorBoard, or nowhere."""
 
-import netrc
-import os
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlparse
 
-from pytorch_lightning.loggers import Logger
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
 
 from aelab.errors import UserError
+
+
+class Watch(Checkpoint):
+    """A place that is told of a run: its beginning, each epoch once, and its end.
+
+    A ``Checkpoint`` for one reason: Lightning calls those last, so that an epoch is told only after it was saved, and
+    a run that is killed and goes on tells none twice.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.begin(trainer, model)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.epoch(trainer, model, trainer.checkpoint_callback.rows)
+
+    def begin(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """Training is about to start, or to go on."""
+
+    def epoch(self, trainer: pl.Trainer, model: pl.LightningModule, rows: list[dict[str, float]]) -> None:
+        """An epoch was saved; the last of ``rows`` is its own, and history.csv has the same."""
+
+    def end(self, metrics: dict[str, float], pictures: dict[str, Path], failed: bool, reason: str) -> None:
+        """The run is over: its final metrics, its pictures by name, and how it ended. Nothing where it never began."""
 
 
 def no_logger(folder: Path, settings: dict[str, Any]) -> None:
     """None: history.csv and figures/ are written by every run."""
 
 
-def tensorboard_logger(folder: Path, settings: dict[str, Any]) -> Logger:
-    """TensorBoard's event file in the run folder."""
+def tensorboard_logger(folder: Path, settings: dict[str, Any]) -> Watch:
+    """TensorBoard's event file in the run folder: each epoch's metrics, and the final ones."""
     from pytorch_lightning.loggers import TensorBoardLogger
 
     try:
-        return TensorBoardLogger(folder, name="", version="")
+        return TensorBoard(TensorBoardLogger(folder, name="", version=""))
     except ModuleNotFoundError as error:
         raise UserError("logger: tensorboard is not installed; pip install tensorboard, or take logger=csv") from error
+
+
+class TensorBoard(Watch):
+    def __init__(self, writer: Any):
+        self.writer = writer
+        self.epochs = 0
+
+    def epoch(self, trainer: pl.Trainer, model: pl.LightningModule, rows: list[dict[str, float]]) -> None:
+        row = dict(rows[-1])
+        self.epochs = row.pop("epoch") + 1
+        self.writer.log_metrics(row, step=self.epochs - 1)
+
+    def end(self, metrics: dict[str, float], pictures: dict[str, Path], failed: bool, reason: str) -> None:
+        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+        self.writer.log_metrics(tested, step=self.epochs)
+        self.writer.finalize("failed" if failed else "success")
 
 
 def wandb_logger(
@@ -33,69 +72,50 @@ def wandb_logger(
     group: str | None,
     job_type: str,
     tags: list[str],
+    pictures_every: int,
+    histograms: bool,
+    watch: bool,
+    artifacts: bool,
     folder: Path,
     settings: dict[str, Any],
-) -> Logger:
-    """A W&B run of this run folder, offline unless there is a key or ``mode`` says otherwise.
+) -> Watch:
+    """A W&B run of this run folder, see :mod:`aelab.wandb_run`.
 
-    The run's id is a function of nothing but the folder's first start, so a resumed run goes on in the same W&B run.
+    Raises ``UserError`` for what W&B would refuse: a project's name, a tag, a mode.
     """
-    from pytorch_lightning.loggers import WandbLogger
+    from aelab.wandb_run import WandbRun
+    from aelab.wandb_start import wanted
 
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
-    logger = WandbLogger(
-        project=project, entity=entity, name=name or folder.name, group=group, job_type=job_type, tags=tags,
-        save_dir=folder, id=run_id(folder), mode=mode, config=settings, log_model=False, resume="allow",
-    )  # fmt: skip
-    logger.experiment.define_metric("epoch")
-    logger.experiment.define_metric("*", step_metric="epoch")
-    return logger
+    bad = [c for c in project if c in "/\\#?%:"]
+    if bad or not 0 < len(project) <= 128:
+        raise UserError(
+            f"logger.project: {project!r} has {bad or 'too few or too many characters'}; take letters and -"
+        )
+    for tag in tags:
+        if not 0 < len(tag) <= 64:
+            raise UserError(f"logger.tags: {tag!r} must have 1 to 64 characters; give another word")
 
-
-def has_key() -> bool:
-    """Whether wandb would find an API key without asking for one."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    if pictures_every < 0:
+        raise UserError(
+            f"logger.pictures_every: must be at least 0, got {pictures_every}; 0 shows them at the end only"
+        )
+    about = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type, "tags": tags}
+    return WandbRun(folder, settings, wanted(mode), about, pictures_every, histograms, watch, artifacts)
 
 
-def run_id(folder: Path) -> str:
-    """The id of this folder's W&B run: drawn at its first start, kept in the folder."""
-    import secrets
-
-    path = folder / "wandb-id"
-    if not path.exists():
-        path.write_text(secrets.token_hex(4))
-    return path.read_text()
-
-
-def finish(loggers: list[Logger], metrics: dict[str, float], figures: dict[str, Path], failed: bool = False) -> None:
-    """Hand over the final metrics and pictures and end the run, so that the next one in this process is its own."""
-    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            import wandb
-
-            run = logger.experiment
-            run.log({f"figures/{name}": wandb.Image(str(path), caption=name) for name, path in figures.items()})
-            run.summary.update(metrics)
-            run.finish(exit_code=1 if failed else 0)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.log_metrics(metrics)
-            logger.finalize("failed" if failed else "success")
+def finish(
+    watching: list[Watch], metrics: dict[str, float], pictures: dict[str, Path], failed: bool = False, reason: str = ""
+) -> None:
+    """Tell every place that the run is over, so that the next run in this process is its own."""
+    for place in watching:
+        place.end(metrics, pictures, failed, reason)
 
 
 def how_to_look(folder: Path) -> str:
     """The command that shows the run, given what it left."""
-    runs = sorted((folder / "wandb").glob("*run-*")) if (folder / "wandb").exists() else []
-    if runs and runs[-1].name.startswith("offline"):
-        return f"wandb leet {folder / 'wandb'}    (to send it: wandb sync {runs[-1]})"
+    runs = [path.name for path in folder.glob("wandb/*run-*")]
+    if any(name.startswith("offline") for name in runs):
+        from aelab.wandb_start import to_send
+
+        return f"wandb leet {folder / 'wandb'}    (to send it: {to_send(folder)})"
     return f"the W&B page above, or {folder / 'figures'}" if runs else f"look at {folder / 'figures'}"
-
-

@@ -1,0 +1,63 @@
+"""What a run's record says of it: the settings that a person chose or that matter, and the code that ran."""
+
+import functools
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# How a run is found, compared and shown, where its files lie: none of it says what was run.
+NOISE = ("task", "resume", "delete", "objective", "direction", "trial", "logger")
+NOISE_BELOW = ("data.kind", "data.root", "data.cache", "data.download", "chain.store", "chain.fresh", "chain.stages")
+
+
+def settings(cfg: dict[str, Any]) -> dict[str, Any]:
+    """``cfg`` as dotted key → value, without nulls, empty lists and what only says where and how it was run.
+
+    The class of a node is its ``kind``: ``optimizer.kind: Adam``. Dotted keys are what overrides and W&B sweeps give.
+    """
+    cfg = {name: node for name, node in cfg.items() if name not in NOISE}
+    chain = cfg.get("chain") or {}
+    if chain.get("stages"):  # the stages choose the rest themselves
+        cfg = {name: cfg[name] for name in ("chain", "data", "evaluate", "hardware", "seed") if name in cfg}
+    else:
+        cfg.pop("chain", None)
+    flat = dict(leaves(cfg))
+    return {
+        key: value for key, value in flat.items() if not key.startswith(NOISE_BELOW) and value not in (None, [], {})
+    }
+
+
+def leaves(node: Any, key: str = ""):
+    """(dotted key, value) of every leaf; a list is a leaf."""
+    if not isinstance(node, dict):
+        yield key, node
+        return
+    for name, value in node.items():
+        if name == "_target_":
+            yield f"{key}.kind", str(value).rsplit(".", 1)[-1]
+        elif name != "_partial_":
+            yield from leaves(value, f"{key}.{name}" if key else name)
+
+
+@functools.cache
+def code_state() -> dict[str, Any]:
+    """The code's version and, where it runs from a checkout, the commit and whether anything tracked was changed."""
+    try:
+        state: dict[str, Any] = {"code.version": version("aelab")}
+    except PackageNotFoundError:
+        state = {}
+    here = Path(__file__)
+    tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)  # a repository round a venv is not ours
+    described = _git(here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--match=") if tracked else None
+    if described:
+        state |= {"code.commit": described.removesuffix("-dirty"), "code.dirty": described.endswith("-dirty")}
+    return state
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
