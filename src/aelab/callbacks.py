@@ -51,10 +51,10 @@ class EpochEnd(Checkpoint):
         part = last.with_name(".last.ckpt.part")
         trainer.save_checkpoint(part)  # all ranks take part, the first one writes
         if trainer.is_global_zero:
-            os.replace(part, last)
             if better:  # the same file under a second name: the next last.ckpt is a new file
-                write_whole(self.folder / "best.ckpt", lambda path: os.link(last, path))
+                write_whole(self.folder / "best.ckpt", lambda path: os.link(part, path))
             write_history(self.folder / "history.csv", self.rows)
+            os.replace(part, last)  # last: killed before this, the run does the epoch again and writes all three again
 
 
 class Clock(Callback):
@@ -64,6 +64,12 @@ class Clock(Callback):
         self.first_step: float | None = None
         self.seconds = 0.0
         self.images = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds, "images": self.images}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seconds, self.images = state["seconds"], state["images"]
 
     def on_train_batch_start(self, *_: Any) -> None:
         if self.first_step is None:

@@ -108,11 +108,12 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
 def load(folder: str | Path, weights: str = "last") -> "Base":
     """The model of a finished (or stopped) run, in evaluation mode on the CPU, ready to encode, decode, reconstruct.
 
-    ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a folder that is no run's, a damaged checkpoint, or
-    weights of another model.
+    Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a folder
+    that is no run's, a damaged checkpoint, or weights of another model.
     """
     from aelab import config
 
+    folder = last_stage(folder)
     cfg = read_config(folder, "load")
     checkpoint = read_checkpoint(folder, weights, "load")
     layers = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
@@ -120,6 +121,12 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     model = config.build_model(cfg.model, tuple(about["shape"]), layers, about["n_classes"])
     put_weights(model, checkpoint, f"load: {folder}")
     return model.eval()
+
+
+def last_stage(folder: str | Path) -> Path:
+    """The run that a chain's folder came to; any other folder is itself."""
+    path = Path(folder) / "chain.json"
+    return Path(folder) / read_json(path)["link"] if path.exists() else Path(folder)
 
 
 def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
@@ -137,6 +144,7 @@ def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") ->
 
     if folder is None:
         return []
+    folder = last_stage(folder)
     read_config(folder, key)
     path = Path(folder) / name
     if not path.is_file():

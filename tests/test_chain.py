@@ -1,0 +1,149 @@
+"""A chain: its stages are ordinary runs, found when they were run before, and its folder holds what they came to."""
+
+import json
+import shlex
+from pathlib import Path
+
+import torch
+from helpers import aelab as run_command
+from tiny_chain import assert_same_run, no_figures, quick, run_tiny, weights  # noqa: F401 - a fixture
+
+import aelab
+from aelab import run_folder
+from aelab.layer import encode_through
+
+
+def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path):
+    chain = run_tiny(capsys, tmp_path)
+
+    assert chain.outcome.status == 0, chain.outcome.error
+    assert [p.name for p in sorted((chain.folder / "stages").iterdir())] == ["1-rbm1", "2-rbm2", "3-finetune"]
+    metrics = (chain.folder / "metrics.json").read_bytes()
+    assert metrics == (chain.stage("finetune") / "metrics.json").read_bytes()
+    pictures = {p.name for p in (chain.folder / "figures").iterdir()}
+    assert {f"{stage}-loss.png" for stage in ("rbm1", "rbm2", "finetune")} <= pictures
+    assert {"rbm1-fantasies.png", "finetune-reconstructions.png", "rbm2-encoder_filters.png"} <= pictures
+    model = aelab.load(chain.folder)
+    assert type(model).__name__ == "DeepAutoencoder"
+    last = weights(chain.stage("finetune"))
+    assert all(torch.equal(value, last[name]) for name, value in model.state_dict().items())
+    assert run_folder.read_layers(chain.stage("rbm2"), "below")[1].W.shape == (5, 3)
+    for line in ("rbm1", "rbm2", "finetune", "ran", "free-energy"):
+        assert line in chain.outcome.output
+
+    again = run_tiny(capsys, tmp_path)  # the same folder
+
+    assert again.outcome.status == 0, again.outcome.error
+    assert set(again.found().values()) == {True}
+    assert again.commands() == {}
+    assert (again.folder / "metrics.json").read_bytes() == metrics
+    assert {p.name for p in (again.folder / "figures").iterdir()} == pictures
+
+
+@quick
+def test_each_printed_command_alone_gives_the_same_run(capsys, tmp_path):
+    root = tmp_path / "with space, and = (é)"
+    chain = run_tiny(capsys, root, "seed=3", "data.binarize=bernoulli", "chain.pretrain.recipe=pcd")
+    assert chain.outcome.status == 0, chain.outcome.error
+    assert list(chain.commands()) == ["rbm1", "rbm2", "finetune"]
+
+    for name, text in chain.commands().items():
+        alone = tmp_path / f"alone-{name}"
+        outcome = run_command(capsys, *shlex.split(text), f"hydra.run.dir={alone}")
+        assert outcome.status == 0, outcome.error
+        assert_same_run(chain.stage(name), alone)
+
+
+@quick
+def test_fine_tuning_starts_as_the_stack_that_was_pretrained(capsys, tmp_path):
+    chain = run_tiny(capsys, tmp_path, "chain.finetune.set={train:{epochs:1}}", "chain.finetune.learning_rate=1e-30")
+
+    layers = run_folder.read_layers(chain.stage("rbm2"), "below")
+    x = torch.rand(7, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(aelab.load(chain.folder).encode(x), encode_through(layers, x))
+
+
+@quick
+def test_another_fine_tuning_finds_the_pretraining(capsys, tmp_path):
+    first = run_tiny(capsys, tmp_path)
+    other = run_tiny(capsys, tmp_path, "chain.finetune.epochs=1", name="other")
+
+    assert other.found() == {"rbm1": True, "rbm2": True, "finetune": False}
+    assert other.stage("rbm2") == first.stage("rbm2")
+    assert other.stage("finetune") != first.stage("finetune")
+
+
+@quick
+def test_what_changes_no_result_changes_no_key(capsys, tmp_path):
+    first = run_tiny(capsys, tmp_path)
+    same = run_tiny(
+        capsys, tmp_path, f"data.root={tmp_path}", f"data.cache={tmp_path}", "data.download=false",
+        "logger=tensorboard", "objective=test/squared_error", "direction=maximize", name="other",
+    )  # fmt: skip
+
+    assert same.outcome.status == 0, same.outcome.error
+    assert same.found() == dict.fromkeys(first.keys(), True)
+    assert same.keys() == first.keys()
+
+
+def test_what_changes_a_stage_changes_its_key_and_those_above(capsys, tmp_path, monkeypatch):
+    keys = planned_keys(capsys, tmp_path, monkeypatch)
+    kept = {
+        "chain.widths=[5,2]": {"rbm1"},
+        "chain.only={rbm2:{model:{learning_rate:0.02}}}": {"rbm1"},
+        "chain.finetune.optimizer=sgd": {"rbm1", "rbm2"},
+        "seed=1": set(),
+    }
+    for change, same in kept.items():
+        others = planned_keys(capsys, tmp_path, monkeypatch, change)
+        assert {name for name in keys if keys[name] == others[name]} == same, change
+
+
+def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[str, str]:
+    """Stage → key, without any training."""
+
+    def no_run(cfg, folder: Path, command: str) -> None:
+        folder.mkdir()
+        for file, text in {"config.yaml": "model: none\ntrain: {epochs: 0}", "timing.json": "{}"}.items():
+            (folder / file).write_text(text)
+        (folder / "metrics.json").write_text('{"val/loss": 1.0}')
+
+    monkeypatch.setattr("aelab.train.run", no_run)
+    monkeypatch.setattr("aelab.report.print_chain", lambda *_: None)
+    chain = run_tiny(capsys, tmp_path, "chain.fresh=true", *overrides)
+    assert chain.outcome.status == 0, chain.outcome.error
+    return chain.keys()
+
+
+@quick
+def test_settings_of_one_stage_and_of_one_kind_reach_it_alone(capsys, tmp_path):
+    chain = run_tiny(
+        capsys, tmp_path, "chain.only={rbm2:{train:{epochs:3},model:{learning_rate:0.002}}}",
+        "chain.finetune.set={train:{clip:1.5}}", "chain.pretrain.set={model:{weight_decay:0.003}}",
+    )  # fmt: skip
+    configs = {name: run_folder.read_config(chain.stage(name)) for name in chain.found()}
+
+    assert {name: cfg.train.epochs for name, cfg in configs.items()} == {"rbm1": 2, "rbm2": 3, "finetune": 2}
+    assert {name: cfg.train.clip for name, cfg in configs.items()} == {"rbm1": None, "rbm2": None, "finetune": 1.5}
+    assert [configs[name].model.weight_decay for name in ("rbm1", "rbm2")] == [0.003, 0.003]
+    assert [configs[name].model.learning_rate for name in ("rbm1", "rbm2")] == [0.1, 0.002]
+    assert run_folder.read_history(chain.stage("rbm2"))["epoch"] == [0, 1, 2]
+
+
+@quick
+def test_baseline_is_the_same_net_without_pretraining(capsys, tmp_path):
+    chain = run_tiny(capsys, tmp_path, "chain.baseline=true")
+    metrics = json.loads((chain.folder / "metrics.json").read_text())
+    scratch = run_folder.read_config(chain.stage("scratch"))
+    tuned = run_folder.read_config(chain.stage("finetune"))
+
+    assert chain.about()["last"] == "finetune"
+    assert scratch.below == tuned.below
+    assert {key for key in tuned.model if tuned.model[key] != scratch.model[key]} == {"start"}
+    assert (tuned.train, tuned.optimizer) == (scratch.train, scratch.optimizer)
+    figures = run_folder.read_json(chain.stage("scratch") / "metrics.json")
+    assert metrics["test/scratch_squared_error"] == figures["test/squared_error"]
+    assert metrics["test/squared_error"] != metrics["test/scratch_squared_error"]
+    assert 0 < metrics["test/logistic_pca_squared_error"] < 10
+    assert "without pretraining" in chain.outcome.output

@@ -1,0 +1,303 @@
+"""The store: an equal key finds the stage, anything half-written is run again, nothing whole is lost."""
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from fake_data import write_mnist
+from helpers import aelab, composed
+
+from aelab import stages, store
+from aelab.errors import UserError
+from aelab.layer import Layer, save_layers
+from aelab.stages import find_or_run, key_of, state_of
+from aelab.sweep import locks
+
+
+class Runs:
+    """Stands for a run: leaves its files, counts how often it ran, says what was said."""
+
+    def __init__(self, value: float = 1.0):
+        self.value, self.calls, self.said = value, [], []
+
+    def __call__(self, folder: Path, resume: bool) -> None:
+        self.calls.append(resume)
+        write_stage(folder, self.value)
+
+    def find(self, folder: Path, fresh: bool = False) -> stages.Stage:
+        return find_or_run(folder, "key", fresh, True, self, self.said.append)
+
+
+def write_stage(folder: Path, value: float = 1.0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = {"state_dict": {"W": torch.ones(3, 2)}, "aelab": {"shape": [3]}}
+    for which in ("last", "best"):
+        torch.save(checkpoint, folder / f"{which}.ckpt")
+    save_layers(
+        folder / "layers.pt",
+        [Layer(torch.ones(3, 2), torch.zeros(2), torch.zeros(3), "bernoulli", "bernoulli")],
+    )
+    (folder / "config.yaml").write_text("model: {}\ndata: {name: made}\ntrain: {epochs: 2}\n")
+    (folder / "command.txt").write_text("aelab model=made\n")
+    (folder / "timing.json").write_text("{}")
+    (folder / "metrics.json").write_text(json.dumps({"test/loss": value}))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "store" / "rbm-0123"
+
+
+def test_a_stage_is_run_once_and_then_found(folder):
+    runs = Runs()
+    assert not runs.find(folder).found
+    assert runs.find(folder) == stages.Stage(folder, "key", {"test/loss": 1.0}, {}, found=True)
+    assert runs.calls == [False]
+
+
+def test_an_unfinished_one_goes_on_and_leaves_nothing_half_written(folder):
+    write_stage(folder)
+    (folder / "metrics.json").unlink()
+    (folder / ".last.ckpt.part").write_bytes(b"half a checkpoint")
+    runs = Runs()
+    assert not runs.find(folder).found
+    assert runs.calls == [True]
+    assert "goes on from" in runs.said[0]
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "layers.pt", "metrics.json", "timing.json", "config.yaml"])
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_damaged_one_is_said_to_be_and_run_again(folder, name, left):
+    write_stage(folder)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(left * len(content))])
+    if name == "config.yaml":
+        (folder / name).write_bytes(content[: int(left * len(content))] + b"\n  {[")
+    if name == "timing.json":
+        (folder / name).write_bytes(b"{"[: int(2 * left)])
+    (folder / "stray").touch()
+    runs = Runs(2.0)
+    assert runs.find(folder).metrics == {"test/loss": 2.0}
+    assert runs.calls == [False]
+    assert runs.said == [f"{folder} is damaged or half-written; it is run again"]
+    assert not (folder / "stray").exists(), "the damaged folder was built upon"
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "layers.pt"])
+def test_a_missing_file_is_damage(folder, name):
+    write_stage(folder)
+    (folder / name).unlink()
+    runs = Runs()
+    runs.find(folder)
+    assert runs.calls == [False]
+
+
+def test_layers_may_be_missing_where_nothing_stands_on_them(folder):
+    write_stage(folder)
+    (folder / "layers.pt").unlink()
+    assert state_of(folder) == "finished"
+    assert state_of(folder, hands_on=True) == "damaged"
+
+
+def test_fresh_runs_beside_the_old_one_and_replaces_it(folder):
+    Runs(1.0).find(folder)
+    seen = []
+
+    def run(place: Path, resume: bool) -> None:
+        seen.append((stages.figures_of(folder)[0]["test/loss"], resume))
+        write_stage(place, 2.0)
+
+    assert find_or_run(folder, "key", True, True, run, print).metrics == {"test/loss": 2.0}
+    assert seen == [(1.0, False)]
+    assert os.listdir(folder.parent) != [] and [p.name for p in folder.parent.iterdir() if p.is_dir()] == [folder.name]
+
+
+def test_a_killed_fresh_run_loses_nothing(folder):
+    Runs(1.0).find(folder)
+
+    def killed(place: Path, resume: bool) -> None:
+        write_stage(place, 2.0)
+        (place / "metrics.json").unlink()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_or_run(folder, "key", True, True, killed, print)
+    runs = Runs(3.0)
+    assert runs.find(folder).metrics == {"test/loss": 1.0}
+    assert runs.find(folder, fresh=True).metrics == {"test/loss": 3.0}
+    assert runs.calls == [True]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_killed_while_one_replaces_the_other_there_is_always_a_whole_one(folder, monkeypatch, step):
+    Runs(1.0).find(folder)
+    rename, calls = Path.rename, []
+
+    def until_killed(self, target):
+        calls.append(self)
+        if len(calls) == step:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", until_killed)
+        Runs(2.0).find(folder, fresh=True)
+    runs = Runs(3.0)
+    assert runs.find(folder).metrics == {"test/loss": 1.0}
+    assert runs.find(folder, fresh=True).metrics == {"test/loss": 2.0}, "the fresh one was whole"
+    assert runs.calls == []
+
+
+def in_another_process(folder: Path, log: Path, seconds: float) -> None:
+    def run(place: Path, resume: bool) -> None:
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(seconds)
+        write_stage(place)
+
+    find_or_run(folder, "key", False, True, run, lambda text: None)
+
+
+def test_of_two_processes_one_runs_it_and_the_other_waits(folder, tmp_path):
+    spawn, log = multiprocessing.get_context("fork"), tmp_path / "log"
+    both = [spawn.Process(target=in_another_process, args=(folder, log, 0.5)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_a_killed_process_leaves_no_lock(folder, tmp_path):
+    process = multiprocessing.get_context("fork").Process(
+        target=in_another_process, args=(folder, tmp_path / "log", 60)
+    )
+    process.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert locks.is_held(stages.lock_of(folder))
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(60)
+    assert not locks.is_held(stages.lock_of(folder))
+
+
+def test_the_key_has_all_that_changes_the_result_and_nothing_else(monkeypatch):
+    beside = ["model=rbm", "data.train_size=50"]
+    key = key_of(composed(*beside), None)
+    for change in (
+        "seed=1", "data.train_size=49", "data.validation=0.2", "data.binarize=threshold", "model.n_hidden=9",
+        "model/recipe=pcd", "model.learning_rate=0.2", "train.epochs=9", "train.batch_size=9", "evaluate.weights=best",
+        "schedule=constant", "hardware.precision=64-true", "data.source.seed=1",
+    ):  # fmt: skip
+        assert key_of(composed(*beside, change), None) != key, change
+    for change in (
+        "logger=csv", "logger.project=other", "objective=test/loss", "direction=maximize", "data.root=/there",
+        "data.cache=/there", "data.download=false", "chain.store=/there", "below=/there", "resume=/there",
+        "trial.storage=/there", "chain=deep_autoencoder",
+    ):  # fmt: skip
+        assert key_of(composed(*beside, change), None) == key, change
+    assert key_of(composed(*beside), "key of the stage below") != key
+    monkeypatch.setattr(stages, "MATHEMATICS", stages.MATHEMATICS + 1)
+    assert key_of(composed(*beside), None) != key
+
+
+def test_the_key_has_the_bytes_of_the_data_wherever_they_lie(made_data, tmp_path, monkeypatch):
+    here, there = made_data, tmp_path / "there"
+    shutil.copytree(here / "mnist", there / "mnist")
+    keys = [key_of(composed("data=mnist", "data.validation=10", f"data.root={root}"), None) for root in (here, there)]
+    assert keys[0] == keys[1]
+    write_mnist(there / "mnist", n_train=81, n_test=20)
+    monkeypatch.setattr(stages, "_fingerprints", {})
+    assert key_of(composed("data=mnist", "data.validation=10", f"data.root={there}"), None) != keys[0]
+
+
+def test_a_full_disk_and_a_store_that_cannot_be_are_one_line(folder):
+    def full(place: Path, resume: bool) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match=r"^chain\.store: cannot write .*No space left on device.*; free space"):
+        find_or_run(folder, "key", False, True, full, print)
+    folder.parent.parent.joinpath("file").touch()
+    with pytest.raises(UserError, match=r"^chain\.store: cannot write .*give another folder"):
+        Runs().find(folder.parent.parent / "file" / "store" / "rbm-1")
+
+    def other(place: Path, resume: bool) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/data/mnist")
+
+    with pytest.raises(FileNotFoundError):
+        find_or_run(folder, "key", False, True, other, print)
+
+
+@pytest.fixture
+def full_store(tmp_path) -> Path:
+    folder = tmp_path / "store"
+    for name in ("rbm-1", "rbm-2", "classifier-3"):
+        Runs().find(folder / name)
+    (folder / "rbm-2" / "metrics.json").unlink()
+    (folder / "broken-4").mkdir()
+    (folder / "broken-4" / "config.yaml").write_text("{[")
+    return folder
+
+
+def test_the_store_is_listed_with_states_and_sizes(full_store, capsys):
+    states = {entry.name: entry.state for entry in store.entries(full_store)}
+    assert states == {"rbm-1": "finished", "rbm-2": "stopped", "classifier-3": "finished", "broken-4": "damaged"}
+    entry = next(e for e in store.entries(full_store) if e.name == "rbm-1")
+    files = [p for p in (full_store / "rbm-1").rglob("*") if p.is_file()]
+    assert entry.n_bytes == sum(p.stat().st_size for p in files)
+    os.link(full_store / "rbm-1" / "last.ckpt", full_store / "rbm-1" / "same.ckpt")
+    assert store.size_of(full_store / "rbm-1") == entry.n_bytes
+    assert (entry.data, entry.command) == ("made", "aelab model=made")
+
+    outcome = aelab(capsys, "task=stages", f"chain.store={full_store}", f"hydra.run.dir={full_store.parent / 'run'}")
+
+    assert outcome.status == 0, outcome.error
+    for word in (*states, *states.values(), "4 stages", "aelab model=made"):
+        assert word in outcome.output
+
+
+@pytest.mark.parametrize(
+    "asked, left",
+    [
+        (["rbm-1"], {"rbm-2", "classifier-3", "broken-4"}),
+        (["unfinished"], {"rbm-1", "classifier-3"}),
+        (["rbm-1", "unfinished", "rbm-1"], {"classifier-3"}),
+        (["all"], set()),
+    ],
+)
+def test_what_a_person_names_is_deleted(full_store, asked, left, capsys):
+    names = ",".join(asked)
+    run_dir = f"hydra.run.dir={full_store.parent / 'run'}"
+    outcome = aelab(capsys, "task=stages", f"chain.store={full_store}", f"delete=[{names}]", run_dir)
+    assert outcome.status == 0, outcome.error
+    assert {p.name for p in full_store.iterdir() if p.is_dir()} == left
+
+
+def test_nothing_is_deleted_for_a_wrong_name_or_under_a_process_at_work(full_store):
+    with pytest.raises(UserError, match=r"delete: .* holds no stage rbm-9"):
+        store.delete(full_store, ["rbm-1", "rbm-9"])
+    with locks.alone(stages.lock_of(full_store / "rbm-2")):
+        assert {e.name: e.state for e in store.entries(full_store)}["rbm-2"] == "at work"
+        for name in ("rbm-2", "all"):
+            with pytest.raises(UserError, match="delete: a process is at work on rbm-2"):
+                store.delete(full_store, [name])
+        assert len(store.entries(full_store)) == 4
+        assert store.delete(full_store, ["unfinished"]) == ["broken-4"]
+    assert store.delete(full_store, ["unfinished"]) == ["rbm-2"]
+
+
+def test_whoever_makes_a_stage_fresh_is_at_work_on_it(full_store):
+    (full_store / "rbm-1.fresh").mkdir()
+    with locks.alone(stages.lock_of(full_store / "rbm-1")):
+        assert [e.state for e in store.entries(full_store) if e.name.startswith("rbm-1")] == ["at work"] * 2
