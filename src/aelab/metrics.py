@@ -18,9 +18,11 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
     """``test/…`` → number, every one a function of weights and data alone (times are not among them).
 
     ``squared_error``: summed over inputs, averaged over images; ``pca_squared_error``: the same for PCA of the code's
-    size, fitted on the same training samples; ``psnr`` in dB; ``probe_error`` and ``knn_error`` in % of the test set.
+    size, fitted on the same training samples; ``psnr`` in dB; ``probe_error`` and ``knn_error`` in % of the test set;
+    of a run with a corruption also what :func:`restoration` gives.
     """
     model.eval()
+    torch.manual_seed(0)  # a model that samples is tested on the same draws each time
     test = data.test
     terms: dict[str, float] = {}
     for batch in test.batches():
@@ -29,7 +31,7 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
     metrics = {"loss": sum(terms.values()), **terms}
     code = codes(model, test)
     if model.reconstructs:
-        metrics |= fidelity(data, model.reconstruct)
+        metrics |= fidelity(data, model.reconstruct) | restoration(model, data)
         if code.shape[1] < min(data.train.x.shape):
             pca = data.pca(code.shape[1])
             metrics["pca_squared_error"] = fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]
@@ -53,6 +55,25 @@ def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> dict[str, f
         error.update(x_hat, batch.x)
         psnr.update(x_hat, batch.x)
     return {"squared_error": float(error.compute()) * x.shape[1], "psnr": float(psnr.compute())}
+
+
+def restoration(model: Base, data: Data) -> dict[str, float]:
+    """``denoised_squared_error`` of corrupted test samples' reconstruction against the clean ones, and ``psnr_gained``.
+
+    The latter in dB over the PSNR of the corrupted samples themselves. The corruption is that of the end of training,
+    its draws always the same; nothing where nothing is corrupted.
+    """
+    corruption = model.training_plan.corruption
+    if not bool(corruption(data.test.x[:1000]).touched.any()):
+        return {}
+    torch.manual_seed(0)
+    restored = fidelity(data, lambda x: model.reconstruct(corruption(x).x))
+    torch.manual_seed(0)
+    corrupted = fidelity(data, lambda x: corruption(x).x)
+    return {
+        "denoised_squared_error": restored["squared_error"],
+        "psnr_gained": restored["psnr"] - corrupted["psnr"],
+    }
 
 
 @torch.no_grad()

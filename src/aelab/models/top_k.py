@@ -142,9 +142,8 @@ class TopK(Base):
         if self.selection == "batch_top_k" and self.alpha is not None:
             kept = min(out.code.numel(), max(1, round(self.alpha * self.k * len(out.code))))
             least = out.pre_code.flatten().topk(kept).values[-1]
-            self.threshold.copy_(
-                torch.where(self.threshold.isinf(), least, self.threshold.lerp(least, 1 / AVERAGED_OVER))
-            )
+            self.averaged.add_(1).clamp_(max=AVERAGED_OVER)
+            self.threshold.lerp_(least, 1 / self.averaged)
 
     def decoder_columns(self) -> tuple[Tensor, int]:
         """The weights that each code unit is drawn with, and the dimension along which one unit's lie."""
@@ -173,7 +172,7 @@ def check(n_code, k, k_start, anneal, alpha, auxiliary, k_auxiliary, dead_after)
         raise UserError(f"model.anneal: must be a fraction of training in [0, 1], got {anneal}; 0 starts at k")
     if alpha is not None and not 0 < alpha < float("inf"):
         raise UserError(f"model.alpha: must be above 0, got {alpha}; null keeps every unit")
-    if auxiliary < 0 or dead_after < 1:
-        raise UserError(
-            f"model.auxiliary: must be at least 0, and dead_after at least 1, got {auxiliary}, {dead_after}"
-        )
+    if not 0 <= auxiliary < float("inf"):
+        raise UserError(f"model.auxiliary: the weight of a loss must be at least 0, got {auxiliary}")
+    if dead_after < 1:
+        raise UserError(f"model.dead_after: must be at least 1 image, got {dead_after}")

@@ -1,0 +1,162 @@
+"""The k-sparse autoencoder as a model: how many units it keeps when, and what keeps them alive."""
+
+import pytest
+import torch
+from helpers import small
+
+from aelab import likelihood as nll
+from aelab import load, sparsity
+from aelab.errors import UserError
+from aelab.models.network import MLP, Conv, Single
+from aelab.models.top_k import TopK
+from aelab.train import run, train
+
+SETTINGS = dict(
+    n_code=20, code="linear", likelihood="gaussian", selection="top_k", k=3, k_start=9, anneal=0.5, alpha=2.0,
+    pre_bias=True, unit_norm=False, auxiliary=0.0, k_auxiliary=4, dead_after=10,
+)  # fmt: skip
+
+
+def made(network=None, **changed) -> TopK:
+    return TopK((4, 4), network=network or Single("glorot", tied=True), **{**SETTINGS, **changed})
+
+
+def active(code: torch.Tensor) -> list[int]:
+    return (code != 0).sum(1).tolist()
+
+
+@pytest.mark.parametrize("progress, k", [(0.0, 9), (0.25, 6), (0.5, 3), (1.0, 3)])
+def test_k_falls_in_a_line_and_is_kept_exactly_in_training(progress, k):
+    model = made().train()
+    model.progress = progress
+    assert active(model(torch.rand(7, 16)).code) == [k] * 7
+
+
+def test_a_trained_model_keeps_alpha_k_and_its_loss_takes_k():
+    model, x = made().eval(), torch.rand(7, 16)
+    assert active(model.encode(x)) == [6] * 7
+    assert active(model(x).code) == [3] * 7
+    assert active(made(alpha=None).eval().encode(x)) == [20] * 7
+
+
+def test_the_greatest_signed_values_are_kept_or_of_a_rectifier_the_positive_ones():
+    x = torch.randn(7, 16)
+    model = made(alpha=1.0).eval()
+    pre, code = model.pre_code(x), model.encode(x)
+    assert (pre < 0).any()
+    torch.testing.assert_close(code.sort(1).values[:, -3:], pre.sort(1).values[:, -3:])
+    assert (made(code="relu", alpha=None).eval().encode(x) >= 0).all()
+
+
+def test_lifetime_selection_gives_each_unit_its_share_of_the_batch():
+    model = made(selection="lifetime", k=5, k_start=5).train()
+    assert (model(torch.randn(40, 16)).code != 0).sum(0).tolist() == [10] * 20
+
+
+def test_batch_top_k_keeps_k_on_average_and_a_trained_model_s_rows_do_not_depend_on_each_other():
+    model, x = made(selection="batch_top_k", alpha=1.0, anneal=0.0).train(), torch.randn(50, 16)
+    out = model(x)
+    assert sum(active(out.code)) == 50 * 3
+    model.after_step(out)
+    model.eval()
+    torch.testing.assert_close(model.encode(x), out.code, msg="the threshold of one batch selects what the batch did")
+    torch.testing.assert_close(model.encode(x[:1]), model.encode(x)[:1])
+
+
+def test_the_encoder_sees_x_less_the_decoder_s_bias():
+    model, x = made(), torch.rand(5, 16)
+    model.decoder[0].bias.data.uniform_()
+    plain = made(pre_bias=False)
+    plain.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model.pre_code(x), plain.pre_code(x - model.decoder[0].bias))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_training_keeps_decoder_weights_at_norm_one(tied, tmp_path):
+    cfg = small("model=top_k", "model.unit_norm=true", f"model.network.tied={tied}", "hardware.threads=1")
+    run(cfg, tmp_path, "aelab")
+
+    W, dim = load(tmp_path).decoder_columns()
+    torch.testing.assert_close(W.norm(dim=dim), torch.ones(W.shape[1 - dim]))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_no_gradient_is_left_along_the_decoder_weights(tied):
+    model, x = made(Single("glorot", tied=tied), unit_norm=True), torch.rand(9, 16)
+    W, dim = model.decoder_columns()
+    sparsity.unit_norm_(W.data, dim)
+    sum(model.loss_terms(x, model(x)).values()).backward()
+    assert (W.grad * W).sum(dim).abs().max() > 1e-3
+    model.before_step()
+    assert (W.grad * W).sum(dim).abs().max() < 1e-6
+
+
+def test_untied_weights_start_as_the_transpose():
+    model = made(Single("glorot", tied=False))
+    assert torch.equal(model.decoder[0].weight, model.encoder[0].weight.t())
+    assert model.decoder[0].weight.data_ptr() != model.encoder[0].weight.data_ptr()
+
+
+def test_units_silent_for_long_enough_are_dead_and_get_a_gradient_from_the_auxiliary_loss():
+    model, x = made(auxiliary=1 / 32, anneal=0.0).train(), torch.rand(6, 16)
+    model.encoder[0].bias.data[:5] = -3.0  # never among the greatest
+    out = model(x)
+    model.after_step(out)
+    assert model.loss_terms(x, out)["auxiliary"].item() == 0, "6 images are fewer than dead_after=10"
+    model.after_step(out)
+    silent = (out.code == 0).all(0)
+    assert silent[:5].all()
+    assert torch.equal(model.silent, 12.0 * silent)
+    gradient = torch.autograd.grad(model.loss_terms(x, out)["auxiliary"], out.pre_code)[0]
+    dead_with_gradient = (gradient != 0).any(0)
+    assert dead_with_gradient.any() and (dead_with_gradient <= silent).all()
+
+
+def test_the_auxiliary_loss_has_the_paper_s_weight_beside_the_error():
+    """Both divided by the variance: FVU + weight · ‖e − ê‖² / ‖e − mean e‖² (Gao et al. 2024)."""
+    model, x = made(auxiliary=0.25, dead_after=1, anneal=0.0, k=1, k_start=1), torch.rand(6, 16)
+    model.silent.fill_(5.0)
+    out = model(x)
+    terms = model.loss_terms(x, out)
+    e = x - out.output
+    rebuilt = sparsity.top_k(out.pre_code, 4) @ model.encoder[0].weight
+    expected = 0.25 * (e - rebuilt).square().sum() / (e - e.mean(0)).square().sum()
+    half_variance = 0.5 * (x - x.mean(0)).square().sum() / len(x)
+    torch.testing.assert_close(terms["auxiliary"] / half_variance, expected)
+    unexplained = 0.5 * nll.squared_error(out.output, x) / half_variance
+    torch.testing.assert_close(unexplained, sparsity.fraction_of_variance_unexplained(x, out.output))
+
+
+def test_a_run_reports_active_units_dead_units_and_unexplained_variance(tmp_path):
+    metrics = train(small("model=top_k", "model.k=3", "model.k_start=5", "model.alpha=2"), tmp_path)
+    assert metrics["test/l0"] == pytest.approx(6)
+    assert 0 <= metrics["test/dead_fraction"] < 1
+    assert 0 < metrics["test/fvu"] < 2
+    assert (tmp_path / "figures" / "lifetime_sparsity.png").exists()
+
+
+@pytest.mark.parametrize(
+    "changed, key",
+    [
+        (dict(k=0), "model.k"), (dict(k=21), "model.k"), (dict(k_start=21), "model.k_start"),
+        (dict(k_auxiliary=0), "model.k_auxiliary"), (dict(anneal=1.5), "model.anneal"),
+        (dict(alpha=0.0), "model.alpha"),
+        (dict(auxiliary=-1.0), "model.auxiliary"), (dict(dead_after=0), "model.dead_after"),
+        (dict(auxiliary=1.0, likelihood="bernoulli"), "model.auxiliary"), (dict(n_code=0), "model.n_code"),
+        (dict(auxiliary=1.0, network=MLP([5], "relu", "he", False)), "model.auxiliary"),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused_by_key(changed, key):
+    with pytest.raises(UserError, match=f"^{key}: "):
+        made(**changed)
+
+
+@pytest.mark.parametrize("network", [MLP([12], "relu", "he", True), Conv([3], "relu", "he")])
+def test_every_network_can_be_k_sparse(network):
+    model = made(network, unit_norm=True, likelihood="bernoulli")
+    sparsity.unit_norm_(*((model.decoder_columns()[0].data), model.decoder_columns()[1]))
+    x = torch.rand(5, 16)
+    out = model(x)
+    sum(model.loss_terms(x, out).values()).backward()
+    model.before_step()
+    assert out.output.shape == x.shape and active(model.eval().encode(x)) == [6] * 5
