@@ -143,13 +143,12 @@ def logistic_pca_error(cfg: DictConfig, folder: Path) -> float | None:
 
 def draw_starts(folder: Path, done: dict[str, Stage]) -> None:
     """``figures/gradients.png``, where several stages ran with train.statistics: one net from several starts."""
-    watched = [name for name, stage in done.items() if (stage.folder / "figures" / "statistics.png").exists()]
+    histories = {name: run_folder.read_history(stage.folder) for name, stage in done.items()}
+    watched = {name: h for name, h in histories.items() if any(column.startswith("statistics/") for column in h)}
     if len(watched) > 1:
-        from aelab.figures import save
-        from aelab.study_figures import starts_compared
+        from aelab import figures, study_figures
 
-        histories = {name: run_folder.read_history(done[name].folder) for name in watched}
-        save({"gradients": starts_compared(histories)}, folder / "figures")
+        figures.save({"gradients": study_figures.starts_compared(watched)}, folder / "figures")
 
 
 def record(folder: Path, done: dict[str, Stage], main: str, metrics: dict[str, float]) -> None:
