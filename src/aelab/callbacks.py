@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -55,6 +55,19 @@ class EpochEnd(Checkpoint):
                 write_whole(self.folder / "best.ckpt", lambda path: os.link(part, path))
             write_history(self.folder / "history.csv", self.rows)
             os.replace(part, last)  # last: killed before this, the run does the epoch again and writes all three again
+
+
+class Patience(EarlyStopping):
+    """Stop after ``patience`` epochs without a better ``monitor``; a run that stopped stays stopped when resumed."""
+
+    def __init__(self, monitor: str, patience: int):
+        super().__init__(monitor, patience=patience)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict({**state, "patience": self.patience})  # a resumed run may be given another one
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 class Clock(Callback):

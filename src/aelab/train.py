@@ -31,6 +31,8 @@ def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
         folder.mkdir(parents=True, exist_ok=True)
         run_folder.write_text(folder / "command.txt", command + "\n")
         run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    for part in folder.glob(".*.part"):  # what a killed process was writing
+        part.unlink()
     if cfg.hardware.devices == 1 and cfg.hardware.num_nodes == 1:
         return train(cfg, folder)
     check_devices(cfg)
@@ -49,7 +51,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     import torch
 
     from aelab import config, watch
-    from aelab.callbacks import Bar, Clock, EpochEnd
+    from aelab.callbacks import Bar, Clock, EpochEnd, Patience
     from aelab.layer import save_layers
     from aelab.models.base import Training
 
@@ -90,7 +92,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
 
         callbacks.append(Statistics())
     if cfg.train.patience is not None:
-        callbacks.append(pl.callbacks.EarlyStopping(cfg.train.monitor, patience=cfg.train.patience))
+        callbacks.append(Patience(cfg.train.monitor, cfg.train.patience))
     if cfg.trial.storage is not None:
         from aelab.sweep.pruning import PruneCallback
 
