@@ -181,6 +181,9 @@ def test_real_values_under_bernoulli_units_are_refused():
     data.below = [Layer(torch.zeros(4, 6), torch.zeros(6), torch.zeros(4), "relu", "bernoulli")]
     with pytest.raises(UserError, match=r"model\.visible: .*relu"):
         model().initialize_from(data)
+    data.below, data.train = [], Batch(torch.randn(9, 6), None)
+    with pytest.raises(UserError, match=r"model\.visible: relu .*faces.*gaussian"):
+        model((6,), "model.visible=relu").initialize_from(data)
 
 
 @pytest.mark.parametrize("rate", [100, 1e30])
@@ -265,4 +268,4 @@ def test_gradients_have_the_parameters_shapes():
 
     rbm._trainer = TwoEqualDevices()
     gradient = Gradient(torch.randn(6, 12), torch.randn(12), torch.randn(6), torch.randn(6))
-    assert all(torch.equal(a, b) for a, b in zip(rbm._over_devices(gradient), gradient))
+    assert all(torch.equal(a, b) for a, b in zip(rbm.over_devices(gradient), gradient))

@@ -1,0 +1,93 @@
+"""What models share that learn by a rule of their own instead of backpropagation: the RBM, the deep belief network."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aelab.data.batches import Data
+from aelab.errors import UserError
+from aelab.layer import Unit
+from aelab.models.base import Base
+
+WATCHED = 1000  # samples of each set that are looked at once an epoch
+EXPLODED = 10.0  # times the cost of a constant reconstruction
+
+
+class ByRule(Base):
+    """A variant overrides ``minibatch_step`` with its rule and ``watch`` with what is looked at once an epoch.
+
+    ``loss`` is the reconstruction's −log p(x | code): what is watched, not what is minimised. What a run needs to go on
+    where it stopped, velocities for one, are buffers, and so part of the checkpoint.
+    """
+
+    ignores = ("optimizer", "corruption", "train.clip")
+    rate_key = "model.learning_rate"
+    learning_rate: float
+    log_var_visible: Tensor | None  # log variance of Gaussian visible units, (input,); None: unit variance
+
+    def negative_log_likelihood(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """As every model's, but Gaussian visible units have the variance that was learned."""
+        if self.log_var_visible is None:
+            return super().negative_log_likelihood(output, x, weight)
+        log_var = self.log_var_visible.detach()
+        terms = ((x - output) ** 2 * torch.exp(-log_var) + log_var + math.log(2 * math.pi)) / 2
+        return (terms if weight is None else terms * weight).sum(-1).mean()
+
+    def configure_optimizers(self) -> None:
+        """None: the rule updates the weights."""
+
+    def rate(self) -> float:
+        """The learning rate at the present minibatch."""
+        return self.learning_rate * self.training_plan.schedule(self.progress)
+
+    def watch(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
+        """Metrics of the variant's own from a few training and validation samples (rows)."""
+        return {}
+
+    def over_devices(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The mean over all devices, each with its share of the minibatch: one message for all tensors."""
+        if self._trainer is None or self.trainer.world_size == 1:
+            return list(parts)
+        flat = self.trainer.strategy.reduce(torch.cat([part.flatten() for part in parts]), reduce_op="mean")
+        return [piece.view_as(part) for piece, part in zip(flat.split([part.numel() for part in parts]), parts)]
+
+    @torch.no_grad()
+    def on_train_epoch_end(self) -> None:
+        loader = self.trainer.train_dataloader
+        train = loader.augment(loader.split.x[:WATCHED])  # as training sees it
+        loss = self.negative_log_likelihood(self(train).output, train)
+        self._stop_if_exploded(loss, train)
+        metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}
+        metrics |= self.watch(train, self.trainer.datamodule.val.x[:WATCHED])
+        self.log_dict(metrics, sync_dist=self.trainer.world_size > 1)
+
+    def _stop_if_exploded(self, loss: Tensor, x: Tensor) -> None:
+        mean = x.mean(0, keepdim=True)
+        constant = mean.clamp(1e-3, 1 - 1e-3).logit() if self.likelihood == "bernoulli" else mean
+        limit = EXPLODED * self.negative_log_likelihood(constant.expand_as(x), x).abs()
+        if not bool(loss < limit):
+            left = "last.ckpt is the last good one" if self.current_epoch else "no checkpoint was written yet"
+            raise UserError(
+                f"{self.rate_key}: the weights exploded in epoch {self.current_epoch}: a reconstruction costs "
+                f"{float(loss):.3g} nats; training stopped, {left}; lower {self.rate_key}"
+            )
+
+
+def check_inputs(visible: Unit, data: Data) -> None:
+    """Raise ``UserError`` unless units of the type ``visible`` can hold the training samples."""
+    key = "model.visible"
+    below = data.below[-1].hidden if data.below else None
+    if visible == "bernoulli" and below not in (None, "bernoulli"):
+        raise UserError(f"{key}: bernoulli needs inputs in [0, 1], which {below} units are not; take {below}")
+    if visible == "bernoulli" and below is None and not data.unit_interval:
+        raise UserError(f"{key}: bernoulli needs inputs in [0, 1], {data.name} has others; take gaussian")
+    if visible == "relu" and float(data.train.x.min()) < 0:
+        raise UserError(f"{key}: relu needs inputs of at least 0, {data.name} has others; take gaussian")
+
+
+def require(holds: bool, key: str, value: float, what: str) -> None:
+    """Raise ``UserError`` at model.``key`` unless ``holds``."""
+    if not holds:
+        raise UserError(f"model.{key}: {what}, got {value}")

@@ -1,0 +1,193 @@
+"""The deep belief network: a stack of RBMs as one generative net, fine-tuned by up-down (Hinton et al. 2006)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from aelab import monitors
+from aelab.data.batches import Batch, Data
+from aelab.errors import UserError
+from aelab.kernels import linear, momentum_ascent_
+from aelab.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h
+from aelab.models.base import Output
+from aelab.models.by_rule import ByRule, check_inputs, require
+from aelab.wake_sleep import generate, label_log_probabilities, up_down
+
+FANTASIES = 10  # pictures in a row, and rows where there are no labels
+
+
+class DeepBeliefNetwork(ByRule):
+    """p(v, s_1, …, h) = p(v | s_1) ⋯ p_top(s_L, h): the layer below that was learned last is the RBM on top.
+
+    At first the ways up and down share their weights and are those of the RBMs; up-down unties them. With ``labels``
+    the top's visible layer has one more softmax group of units, the label. Their weights start at 0, so that the RBMs
+    are the ones that any chain trains, and are learned here (``top_only_epochs``: at first they alone with the top).
+    The code is then that of the top given x and the label's probabilities.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, labels: bool, learning_rate: float,
+        momentum: float, weight_decay: float, steps: int, top_only_epochs: int, fantasy_steps: int,
+    ):  # fmt: skip
+        if not below:
+            raise UserError(
+                "below: a deep belief network is made of RBMs already learned; give below=FOLDER, or a chain"
+            )
+        super().__init__(shape, "bernoulli" if below[0].visible == "bernoulli" else "gaussian")
+        check_fit(below, "below", self.n_input)
+        require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "must be above 0")
+        require(0 <= momentum < 1, "momentum", momentum, "must be at least 0 and below 1")
+        require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "must be at least 0")
+        require(steps >= 1, "steps", steps, "must be at least 1")
+        require(top_only_epochs >= 0, "top_only_epochs", top_only_epochs, "must be at least 0")
+        require(fantasy_steps >= 1, "fantasy_steps", fantasy_steps, "must be at least 1")
+        if labels and n_classes is None:
+            raise UserError("model.labels: this data set has no labels; set it to false")
+        if labels and below[-1].visible != "bernoulli":
+            raise UserError(
+                f"model.labels: label units stand beside bernoulli units, not {below[-1].visible}; set it to false"
+            )
+        self.n_labels = n_classes if labels else 0
+        self.learning_rate, self.momentum, self.weight_decay = learning_rate, momentum, weight_decay
+        self.steps, self.top_only_epochs, self.fantasy_steps = steps, top_only_epochs, fantasy_steps
+        self.units = [(layer.hidden, layer.visible) for layer in below]
+        *lower, top = below
+        extra = top.W.new_zeros(self.n_labels, top.W.shape[1])
+        tops = torch.cat([top.W, extra]), top.b_hidden, torch.cat([top.b_visible, extra.new_zeros(self.n_labels)])
+        self.up_W, self.up_b = _copies(layer.W for layer in lower), _copies(layer.b_hidden for layer in lower)
+        self.down_W, self.down_b = _copies(layer.W for layer in lower), _copies(layer.b_visible for layer in lower)
+        self.top = _copies(tops)
+        for number, parameter in enumerate(self.parameters()):
+            self.register_buffer(f"velocity_{number}", torch.zeros_like(parameter))
+        log_var = below[0].log_var_visible
+        self.register_buffer("log_var_visible", None if log_var is None else log_var.clone())
+
+    # --- the model -----------------------------------------------------------------------------------------------
+
+    def recognition(self) -> list[Layer]:
+        """The directed layers on the way up, as values: of each W and b_hidden are used."""
+        return self._lower(self.up_W)
+
+    def generative(self) -> list[Layer]:
+        """The directed layers on the way down, as values: of each W and b_visible are used."""
+        return self._lower(self.down_W)
+
+    def top_rbm(self, labels: bool = True) -> Layer:
+        """The RBM on top, its label units the last of its visible ones, or left out."""
+        W, b_hidden, b_visible = (parameter.detach() for parameter in self.top)
+        n = len(W) if labels else len(W) - self.n_labels
+        return Layer(W[:n], b_hidden, b_visible[:n], *self.units[-1], None if len(self.up_W) else self.log_var_visible)
+
+    def hand_on(self) -> list[Layer]:
+        """The way up, with the visible biases of the way down, and the top without labels."""
+        return [*self.recognition(), self.top_rbm(labels=False)]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """x (batch, input) → the means of each layer, from the lowest to the code."""
+        means = []
+        for layer in self.recognition():
+            x = mean_h_given_v(x, layer)
+            means.append(x)
+        if self.n_labels:
+            x = torch.cat([x, label_log_probabilities(x, self.top_rbm(), self.n_labels).exp()], 1)
+        return [*means, mean_h_given_v(x, self.top_rbm())]
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.features(x)[-1]
+
+    def output(self, code: Tensor) -> Tensor:
+        lowest, *others = [*self.generative(), self.top_rbm(labels=False)]
+        for layer in reversed(others):
+            code = mean_v_given_h(code, layer)
+        if lowest.visible == "bernoulli":
+            return linear(code, lowest.W.t(), lowest.b_visible)  # logits
+        return mean_v_given_h(code, lowest)
+
+    def generate(self, n: int, steps: int, label: int | None = None) -> Tensor:
+        """n pictures (n, input), of ``label``: ``steps`` of Gibbs sampling in the top from noise, one pass down."""
+        top = self.top_rbm()
+        shape = n, len(top.W) - self.n_labels
+        make = torch.randn if top.visible == "gaussian" else torch.rand
+        held = None if label is None else torch.eye(self.n_labels, device=top.W.device)[label].expand(n, -1)
+        return generate(make(shape, device=top.W.device), top, self.generative(), steps, held, self.n_labels)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """x (batch, input) → probabilities of the labels (batch, class): p_top(label | the layer below the top)."""
+        for layer in self.recognition():
+            x = mean_h_given_v(x, layer)
+        return label_log_probabilities(x, self.top_rbm(), self.n_labels).exp()
+
+    def encoder_filters(self) -> Tensor:
+        return (self.up_W[0] if len(self.up_W) else self.top_rbm(labels=False).W).detach().t()
+
+    def decoder_filters(self) -> Tensor:
+        return (self.down_W[0] if len(self.down_W) else self.top_rbm(labels=False).W).detach().t()
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def initialize_from(self, data: Data) -> None:
+        check_inputs(self.units[0][1], data)
+        if self.training_plan.epochs and any("relu" in units for units in self.units):
+            raise UserError("train.epochs: up-down is for bernoulli and gaussian units, not relu; set it to 0")
+
+    @torch.no_grad()
+    def minibatch_step(self, batch: Batch, optimizer: object) -> None:
+        """Up from the data, down from the top's dream, each way teaching the other; then a step with momentum."""
+        label = nn.functional.one_hot(batch.y, self.n_labels).to(batch.x) if self.n_labels else None
+        step = up_down(batch.x, label, self.recognition(), self.generative(), self.top_rbm(), self.steps)
+        ways = [tensors for way in (step.recognition, step.generative) for tensors in zip(*way)]
+        gradients = self.over_devices([tensor for tensors in (*ways, step.top[:3]) for tensor in tensors])
+        named = list(enumerate(self.parameters()))
+        if self.current_epoch < self.top_only_epochs:
+            named = named[-3:]
+        for decay, ndim in ((self.weight_decay, 2), (0.0, 1)):
+            numbers = [number for number, parameter in named if parameter.ndim == ndim]
+            params = [parameter.detach() for _, parameter in named if parameter.ndim == ndim]
+            velocities = [getattr(self, f"velocity_{number}") for number in numbers]
+            grads = [gradients[number] for number in numbers]
+            momentum_ascent_(params, grads, velocities, self.rate(), self.momentum, decay)
+
+    # --- what is watched ----------------------------------------------------------------------------------------------
+
+    def watch(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
+        numbers = len(list(self.parameters())) - 3
+        return monitors.step_sizes(self.top[0].detach(), self.rate() * getattr(self, f"velocity_{numbers}"))
+
+    def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+        metrics = super().validation_metrics(batch, out)
+        if self.n_labels:
+            metrics["class_error"] = 100 * (self.classify(batch.x).argmax(1) != batch.y).float().mean()
+        return metrics
+
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        """``class_error``: test images whose most probable label is a wrong one, %, where there are label units."""
+        if not self.n_labels:
+            return {}
+        wrong = sum(float((self.classify(batch.x).argmax(1) != batch.y).sum()) for batch in data.test.batches())
+        return {"class_error": 100 * wrong / len(data.test.x)}
+
+    def figures(self, data: Data) -> dict[str, object]:
+        """Pictures that the net generates, a row a label where it has labels."""
+        from aelab.figures import image_rows
+
+        if len(data.pixel_shape) != 2:
+            return {}
+        torch.manual_seed(0)
+        rows = {str(label): label for label in range(self.n_labels)} or {
+            f"draws {n + 1}": None for n in range(FANTASIES)
+        }
+        pictures = {name: self.generate(FANTASIES, self.fantasy_steps, label) for name, label in rows.items()}
+        return {"generated": image_rows(pictures, data.pixel_shape)}
+
+    def _lower(self, weights: nn.ParameterList) -> list[Layer]:
+        layers = []
+        for number, (W, b_hidden, b_visible) in enumerate(zip(weights, self.up_b, self.down_b)):
+            log_var = None if number else self.log_var_visible
+            tensors = W.detach(), b_hidden.detach(), b_visible.detach()
+            layers.append(Layer(*tensors, *self.units[number], log_var))
+        return layers
+
+
+def _copies(tensors) -> nn.ParameterList:
+    return nn.ParameterList([nn.Parameter(tensor.clone()) for tensor in tensors])
