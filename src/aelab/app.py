@@ -112,7 +112,7 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
             continue
         if group not in RESUMABLE:
             raise UserError(
-                f"{key}: cannot change when a run is resumed, only {', '.join(RESUMABLE)} can; leave it out, or start anew"
+                f"{key}: cannot change when a run is resumed, only {', '.join(RESUMABLE)} can; leave it out"
             )
         value = OmegaConf.select(cfg, key)
         with open_dict(old):

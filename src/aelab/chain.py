@@ -129,7 +129,7 @@ def baselines(cfg: DictConfig, done: dict[str, Stage], main: str) -> dict[str, f
 
 
 def logistic_pca_error(cfg: DictConfig, folder: Path) -> float | None:
-    """Squared error of a test image for logistic PCA with linear codes of the size of that run's; None for real data."""
+    """Squared error of a test image for logistic PCA with linear codes as large as that run's; None for real data."""
     from aelab.likelihood import squared_error
     from aelab.logistic_pca import fit_linear_logistic_pca, reconstruct
 

@@ -64,4 +64,4 @@ def print_stages(store: Path, entries: list) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     total = sum(e.n_bytes for e in entries) / 1e6
-    console.print(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete with task=stages delete=[NAME,…]", markup=False)
+    console.print(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete=[NAME,…] frees it", markup=False)

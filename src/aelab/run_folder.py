@@ -98,7 +98,7 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
         raise UserError(f"{key}: {folder} has no {weights}.ckpt; the run ended before its first epoch, start it anew")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"], checkpoint["aelab"]["shape"]  # noqa: B018 - a foreign file fails here
+        checkpoint["state_dict"], checkpoint["aelab"]["shape"]
     except Exception as error:  # a damaged file can raise nearly anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{key}: {path} is damaged or no checkpoint of aelab ({reason[:120]})") from error
@@ -108,8 +108,8 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
 def load(folder: str | Path, weights: str = "last") -> "Base":
     """The model of a finished (or stopped) run, in evaluation mode on the CPU, ready to encode, decode, reconstruct.
 
-    Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a folder
-    that is no run's, a damaged checkpoint, or weights of another model.
+    Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a
+    folder that is no run's, a damaged checkpoint, or weights of another model.
     """
     from aelab import config
 
@@ -135,7 +135,7 @@ def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
         model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{key} holds the weights of another model ({reason[:160]}); give a folder as a run left it") from error
+        raise UserError(f"{key} holds the weights of another model ({reason[:160]}); give that one's folder") from error
 
 
 def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:

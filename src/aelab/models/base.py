@@ -46,7 +46,7 @@ class Base(pl.LightningModule):
 
     encoder: nn.Module
     decoder: nn.Module
-    ignores: tuple[str, ...] = ()  # config nodes and keys that mean nothing to this model: an override of one is refused
+    ignores: tuple[str, ...] = ()  # config nodes and keys that mean nothing to it: an override of one is refused
     rate_key = "optimizer.lr"  # where its learning rate stands
     reconstructs = True  # whether it has a decoder
     n_classes: int | None = None  # what a model with labels was built for

@@ -1,5 +1,6 @@
 """Encoder and decoder networks that every autoencoder can be given: ``model/network=mlp`` or ``conv``."""
 
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -40,7 +41,7 @@ class MLP:
 
     def _stack(self, sizes: list[int]) -> nn.Sequential:
         modules: list[nn.Module] = []
-        for n_in, n_out in zip(sizes, sizes[1:]):
+        for n_in, n_out in pairwise(sizes):
             modules += [nn.Linear(n_in, n_out), activation_by_name(self.activation)]
         stack = nn.Sequential(*modules[:-1])
         initialize(stack, self.initialization, self.activation, "model.network.initialization")
@@ -107,7 +108,7 @@ class Conv:
         top = self.channels[-1]
         modules: list[nn.Module] = [nn.Linear(n_code, top * prod(sizes[-1])), nn.Unflatten(1, (top, *sizes[-1]))]
         down = list(reversed([1, *self.channels]))
-        for i, (n_in, n_out) in enumerate(zip(down, down[1:])):
+        for i, (n_in, n_out) in enumerate(pairwise(down)):
             small, large = sizes[-1 - i], sizes[-2 - i]
             odd = tuple(b - 2 * a for a, b in zip(small, large))  # an odd side loses a pixel on its way down
             modules += [
