@@ -33,6 +33,8 @@ def plan(chain: DictConfig) -> list[Plan]:
             raise UserError(
                 f"chain.stages: a stage has no {sorted(unknown)[0]!r}, only {', '.join(sorted(STAGE_KEYS))}"
             )
+        if not {"name", "overrides"} <= set(spec):
+            raise UserError(f"chain.stages: a stage needs a name and overrides, got {spec}")
         if not spec.get("when", True):
             continue
         items = spec.get("for_each", [None])
