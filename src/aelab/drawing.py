@@ -91,6 +91,18 @@ def code_scatter(code: Tensor, labels: Tensor | None) -> Figure:
     return figure
 
 
+def point_clouds(clouds: dict[str, Tensor], labels: Tensor | None) -> Figure:
+    """Samples of two or three values as points in space, one picture a name, a colour a label."""
+    figure = Figure(figsize=(4 * len(clouds), 4), layout="constrained")
+    colours = None if labels is None else labels[:MAX_POINTS].cpu().numpy()
+    for i, (name, points) in enumerate(clouds.items(), 1):
+        solid = {"projection": "3d"} if points.shape[1] == 3 else {}
+        axis = figure.add_subplot(1, len(clouds), i, **solid)
+        axis.scatter(*points[:MAX_POINTS].t().cpu().float().numpy(), c=colours, s=3, cmap="viridis")
+        axis.set_title(name, fontsize=9)
+    return figure
+
+
 def loss_curves(rows: list[dict[str, float]]) -> Figure:
     """Training and validation loss against the epoch."""
     figure = Figure(figsize=(6, 4), layout="constrained")
