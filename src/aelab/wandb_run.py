@@ -33,10 +33,10 @@ class WandbRun(Watch):
         self.pictures_every, self.histograms = pictures_every, histograms
         self.gradients, self.artifacts = gradients, artifacts
         self.run = None
-        self.epochs = 0
+        self.epochs = self.offset = 0
 
     def begin(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        self.epochs = trainer.current_epoch
+        self.offset = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
         command = self.folder / "command.txt"
         name = self.about["name"] or self.folder.name
         notes = command.read_text().strip() if command.exists() else None
@@ -52,10 +52,13 @@ class WandbRun(Watch):
             self.run = run
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        self.epochs = trainer.current_epoch  # as restored, and not before now
         if self.run is not None and self.gradients:
             with wandb_start.harmless(self.folder):
-                self.run.log({}, step=self.epochs, commit=False)  # where the gradients of a resumed run go
-                self.run.watch(model, log="gradients", log_freq=trainer.train_dataloader.n_batches)
+                self.run.log({}, step=self.step(self.epochs), commit=False)  # where the gradients of a resumed run go
+                self.run.watch(
+                    model, log="gradients", log_freq=trainer.train_dataloader.n_batches, idx=0
+                )  # a second run of a process has no other names
 
     def epoch(self, trainer: pl.Trainer, model: pl.LightningModule, rows: list[dict[str, float]]) -> None:
         if self.run is None:
@@ -71,7 +74,11 @@ class WandbRun(Watch):
                 row |= self.drawn(model, trainer.datamodule, rows) if draws else {}
             model.train()
         with wandb_start.harmless(self.folder):
-            self.run.log(row, step=row["epoch"], commit=True)
+            self.run.log(row, step=self.step(row["epoch"]), commit=True)
+
+    def step(self, epoch: int) -> int:
+        """W&B's own count, which must never go back: the epoch, and one for each part of the run that ended before."""
+        return epoch + self.offset
 
     def drawn(self, model: pl.LightningModule, data: Any, rows: list[dict[str, float]]) -> dict[str, Any]:
         """The run's figures as they are now, kept in figures/epoch-N too."""
@@ -94,7 +101,9 @@ class WandbRun(Watch):
             if self.gradients:
                 run.unwatch()
             if pictures:
-                run.log({"epoch": max(self.epochs - 1, 0), **self.shown(pictures)}, step=self.epochs, commit=True)
+                run.log(
+                    {"epoch": max(self.epochs - 1, 0), **self.shown(pictures)}, step=self.step(self.epochs), commit=True
+                )
             timing = {f"timing/{k}": v for k, v in read_json(self.folder / "timing.json").items()} if metrics else {}
             tested = {k: v for k, v in metrics.items() if not k.startswith(("train/", "val/"))}
             run.summary.update({**tested, **timing, **({"ended": reason} if reason else {})})
