@@ -12,14 +12,14 @@ from aelab import likelihood as nll
 from aelab.data.batches import Batch, Split
 from aelab.errors import UserError
 from aelab.models.network import MLP, Conv
-from aelab.models.vae import VAE
+from aelab.models.vae import VAE, sampled_kl
 from aelab.models.vae_evaluation import bound_terms, nll_per_image, quantile_grid
 from aelab.models.vae_evaluation import nll as estimated_nll
 from aelab.train import train
 
 SETTINGS = dict(
     n_code=2, likelihood="bernoulli", sigma=1.0, objective="elbo", samples=1, beta=1.0, warmup=0.0, free_bits=0.0,
-    nll_samples=0,
+    path_gradient=False, nll_samples=0,
 )  # fmt: skip
 
 
@@ -149,6 +149,44 @@ def test_with_one_sample_both_objectives_have_the_same_expectation():
         torch.testing.assert_close(bound, sum(model.loss_terms(x, out).values()), atol=0.03, rtol=0)
 
 
+def gradients(model, x) -> list[torch.Tensor]:
+    loss = sum(model.loss_terms(x, model(x)).values())
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+def test_the_path_gradient_has_the_same_mean(linear_gaussian):
+    model, x, _ = linear_gaussian
+    repeated, mean = x.repeat(200_000, 1), []
+    for model.path_gradient in (False, True):
+        torch.manual_seed(0)
+        mean.append(gradients(model.train(), repeated))
+    for plain, path in zip(*mean):
+        torch.testing.assert_close(path, plain, atol=0.03, rtol=0.02)
+
+
+def test_the_path_gradient_of_the_encoder_vanishes_where_q_is_the_posterior(linear_gaussian):
+    """There log w is the same whatever the sample, so the plain gradient is noise alone."""
+    model, x, _ = linear_gaussian
+    A, _ = torch.linalg.qr(torch.randn(5, 2).double())  # orthogonal columns: the posterior is factorial
+    shrink = 1 / (1 + 1 / 0.49)
+    weight = torch.cat([A.t() / 0.49 * shrink, torch.zeros(2, 5)])
+    bias = torch.cat([-weight[:2] @ model.decoder[0].bias.detach(), torch.full((2,), math.log(shrink), dtype=torch.float64)])
+    model.encoder[0].load_state_dict({"weight": weight, "bias": bias})
+    model.decoder[0].weight.data.copy_(A)
+    model.train()
+    norms = []
+    for model.path_gradient in (False, True):
+        norms.append(max(float(g.abs().max()) for g in gradients(model, x)[:2]))
+    assert norms[1] < 1e-9 < 1e-2 < norms[0]
+
+
+def test_the_sampled_kl_is_the_kl_on_average():
+    mean, log_var = torch.randn(4, 3), torch.randn(4, 3)
+    z = elbo.sample_normal(mean.expand(100_000, 4, 3), log_var.expand(100_000, 4, 3))
+    expected = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
+    torch.testing.assert_close(sampled_kl(z, mean, log_var), expected, atol=0.05, rtol=0.02)
+
+
 def test_the_manifold_s_codes_have_equal_mass_under_the_prior():
     codes = quantile_grid(4).double()
     expected = [(i + 0.5) / 4 for i in range(4)]
@@ -182,7 +220,9 @@ def test_a_conv_network_decodes_every_sample():
         (dict(n_code=0), "model.n_code"), (dict(samples=0), "model.samples"), (dict(beta=-1.0), "model.beta"),
         (dict(warmup=1.5), "model.warmup"), (dict(free_bits=math.inf), "model.free_bits"),
         (dict(sigma=0.0), "model.sigma"),
-        (dict(objective="iwae", free_bits=1.0), "model.free_bits"), (dict(nll_samples=-1), "model.nll_samples"),
+        (dict(objective="iwae", free_bits=1.0), "model.free_bits"),
+        (dict(objective="iwae", path_gradient=True), "model.path_gradient"),
+        (dict(nll_samples=-1), "model.nll_samples"),
         (dict(network=MLP([7], "tanh", "glorot", True)), "model.network.tied"),
     ],
 )  # fmt: skip

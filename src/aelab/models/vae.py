@@ -34,6 +34,8 @@ class VAE(Base):
     The loss is −E_q log p(x | z) + β Σ_j max(``free_bits``, KL_j), averaged over ``samples`` of z, or with
     ``objective="iwae"`` −log 1/k Σ_i w_i, w = p(x | z) (p(z) / q(z | x))^β. β rises from 0 to ``beta`` during the first
     ``warmup`` of training; validation and test take the full β. ``sigma`` is the standard deviation of Gaussian inputs.
+    ``path_gradient`` takes the KL at the samples in training, and its gradient through them alone (Roeder et al. 2017):
+    unbiased for the ELBO, and without variance where q is the posterior.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class VAE(Base):
         beta: float,
         warmup: float,
         free_bits: float,
+        path_gradient: bool,
         nll_samples: int,
     ):
         super().__init__(shape, likelihood)
@@ -61,6 +64,9 @@ class VAE(Base):
             raise UserError(f"model.sigma: a standard deviation must be above 0, got {sigma}")
         if objective == "iwae" and free_bits:
             raise UserError("model.free_bits: the importance-weighted bound has no KL of its own; set it to 0")
+        if objective == "iwae" and path_gradient:
+            raise UserError("model.path_gradient: is biased on the importance-weighted bound; set it to false")
+        self.path_gradient = path_gradient
         self.sigma, self.objective, self.samples = sigma, objective, samples
         self.beta, self.warmup, self.free_bits, self.nll_samples = beta, warmup, free_bits, nll_samples
         self.n_code = n_code
@@ -83,7 +89,10 @@ class VAE(Base):
         """x (batch, input) through q and p with ``k`` samples of the code."""
         mean, log_var = self.encoder(x).to(x.dtype).chunk(2, -1)  # under bf16 only the products are in bf16
         z = elbo.sample_normal(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape))
-        kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
+        if self.path_gradient and self.training:
+            kl = sampled_kl(z, mean.detach(), log_var.detach())
+        else:
+            kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
         log_ratio = elbo.log_standard_normal(z) - elbo.log_normal(z, mean, log_var)
         return Inference(mean, self.output_of_samples(z), kl, log_ratio)
 
@@ -135,6 +144,11 @@ class VAE(Base):
 
     def figures(self, data: Data) -> dict[str, object]:
         return vae_evaluation.figures(self, data)
+
+
+def sampled_kl(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """log q(z_j) − log p(z_j) averaged over the samples z (k, batch, code), (batch, code): KL(q_j ‖ p_j) on average."""
+    return 0.5 * (z.square() - (z - mean).square() * (-log_var).exp() - log_var).mean(0)
 
 
 def check(**at_least_one: int) -> None:
