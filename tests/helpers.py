@@ -21,9 +21,10 @@ from aelab.run_folder import write_text
 from aelab.schema import register
 
 SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv", "evaluate.probe_c=0.01")
-# What a group needs beside it to be tried at all: the faces are real values, so no Bernoulli likelihood.
+# What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
 BESIDE = {
     "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
+    "data=swiss_roll": ["model=linear", "model.n_code=2", "data.source.n_train=80", "data.source.n_test=20"],
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
 }
 WIDEST = 12  # units or channels of a layer
