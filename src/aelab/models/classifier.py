@@ -44,6 +44,11 @@ class Classifier(Base):
         nn.init.zeros_(self.top.weight)
         nn.init.zeros_(self.top.bias)
 
+    def initialize_from(self, data: Data) -> None:
+        """Nothing is taken from the data, but they must be ones that a classifier can be tested on."""
+        if data.test.y is not None and not bool(torch.isin(data.test.y, data.train.y).all()):
+            raise UserError(f"data: the test set of {data.name} has labels that training never sees; choose another set")
+
     def forward(self, x: Tensor) -> Output:
         code = self.encode(x)
         return Output(code, self.top(code))
