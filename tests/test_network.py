@@ -178,7 +178,8 @@ def test_a_process_ends_at_once_where_the_network_hangs(server, tmp_path):
     there.silent.set()
     program = (
         "import sys, time; from pathlib import Path; from aelab import wandb_start as w\n"
-        "run = w.start(Path(sys.argv[1]), 'online', {}, 'abcd1234', project='p'); w.finish(run, Path(sys.argv[1]), False)\n"
+        "folder = Path(sys.argv[1]); run = w.start(folder, 'online', {}, 'abcd1234', project='p')\n"
+        "w.finish(run, folder, False)\n"
         "print(time.time())"
     )
     own = {k: v for k, v in os.environ.items() if k not in ("WANDB_SERVICE", "WANDB_MODE")}
