@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from helpers import aelab as run_command
-from tiny_chain import assert_same_run, no_figures, quick, run_tiny, weights  # noqa: F401 - a fixture
+from tiny_chain import TINY, assert_same_run, no_figures, quick, run_tiny, weights  # noqa: F401 - a fixture
 
 import aelab
 from aelab import run_folder
@@ -147,3 +147,20 @@ def test_baseline_is_the_same_net_without_pretraining(capsys, tmp_path):
     assert metrics["test/squared_error"] != metrics["test/scratch_squared_error"]
     assert 0 < metrics["test/logistic_pca_squared_error"] < 10
     assert "without pretraining" in chain.outcome.output
+
+
+@quick
+def test_a_classifiers_encoder_stays_pretrained_while_its_top_learns(capsys, tmp_path):
+    stack = run_tiny(capsys, tmp_path).stage("rbm2")
+    layers = run_folder.read_layers(stack, "below")
+    for top_only, stays in ((2, True), (1, False)):
+        place = tmp_path / f"top{top_only}"
+        outcome = run_command(
+            capsys, *TINY[1:6], "model=classifier", f"below={stack}", "train.epochs=2", "train.batch_size=20",
+            f"model.top_only_epochs={top_only}", "optimizer.lr=0.1", "schedule=constant", f"hydra.run.dir={place}",
+        )  # fmt: skip
+        assert outcome.status == 0, outcome.error
+        x = torch.rand(4, 64)
+        with torch.no_grad():
+            same = torch.allclose(aelab.load(place).encode(x), encode_through(layers, x), atol=1e-6)
+        assert same == stays

@@ -49,7 +49,9 @@ def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> dict[str, f
 
     x = data.test.x
     span = 1.0 if data.unit_interval or data.below else float(x.max() - x.min())
-    error, psnr = MeanSquaredError().to(x.device), PeakSignalNoiseRatio(data_range=span).to(x.device)
+    alone = {"sync_on_compute": False}  # of several processes the first one tests
+    error = MeanSquaredError(**alone).to(x.device)
+    psnr = PeakSignalNoiseRatio(data_range=span, **alone).to(x.device)
     for batch in data.test.batches():
         x_hat = reconstruct(batch.x)
         error.update(x_hat, batch.x)
@@ -85,7 +87,8 @@ def codes(model: Base, split: Split) -> Tensor:
 def label_errors(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, cfg: DictConfig) -> dict[str, float]:
     """Errors in % of two simple classifiers on the code: logistic regression, and the nearest neighbours' vote.
 
-    For the regression each code unit is scaled to unit variance on the training set, so that its penalty is fair.
+    For the regression the code is scaled on the training set: each unit to unit variance, so that its penalty is fair,
+    or all alike to unit variance on average, so that a unit that is seldom active is not blown up.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -95,7 +98,9 @@ def label_errors(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, cfg: Dict
     errors = {}
     if cfg.probe:
         mean, std = x.mean(0), x.std(0)
-        scale = np.where(std > 0, std, 1.0)
+        if cfg.probe_scale == "all":
+            std = np.sqrt(np.square(std).mean())
+        scale = np.where(std > 0, std, np.float32(1))
         probe = LogisticRegression(C=cfg.probe_c, max_iter=1000)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
