@@ -79,11 +79,17 @@ def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | 
     from hydra.core.hydra_config import HydraConfig
 
     from aelab.chain import run_chain
+    from aelab.wandb_start import away_from_agent, has_agent
 
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
     choices = dict(HydraConfig.get().runtime.choices)
-    metrics = run_chain(cfg, folder, overrides, choices)
+    with away_from_agent():
+        metrics = run_chain(cfg, folder, overrides, choices)
+    if has_agent():
+        from aelab.wandb_run import tell_agent
+
+        tell_agent(OmegaConf.to_container(cfg, resolve=True), folder, metrics)
     return objective(cfg, metrics)
 
 

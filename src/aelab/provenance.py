@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # How a run is found, compared and shown, where its files lie: none of it says what was run.
-NOISE = ("task", "resume", "delete", "objective", "direction", "trial", "logger")
+NOISE = ("task", "resume", "runs", "delete", "objective", "direction", "trial", "logger")
 NOISE_BELOW = ("data.kind", "data.root", "data.cache", "data.download", "chain.store", "chain.fresh", "chain.stages")
 
 

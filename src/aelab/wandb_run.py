@@ -11,7 +11,8 @@ from aelab import provenance, wandb_start
 from aelab.run_folder import read_json, write_text
 from aelab.watch import Watch
 
-BEST = {"val/loss": "min", "val/squared_error": "min", "val/class_error": "min", "val/pseudo_log_likelihood": "max"}
+BEST = dict.fromkeys(("val/loss", "val/squared_error", "val/class_error"), "min")
+BEST |= dict.fromkeys(("val/pseudo_log_likelihood", "val/elbo"), "max")
 CODES = 1000  # validation samples whose codes a histogram shows
 BINS = 64
 
@@ -111,6 +112,22 @@ class WandbRun(Watch):
                 run.log_artifact(checkpoints(self.folder, run.id))
         with wandb_start.harmless(self.folder):
             wandb_start.finish(run, self.folder, failed)
+
+
+def tell_agent(cfg: dict[str, Any], folder: Path, metrics: dict[str, float]) -> None:
+    """What a chain came to, as the run that ``wandb agent`` waits for: its stages are others, or were found."""
+    import wandb
+
+    if not wandb_start.has_agent() or "group" not in cfg["logger"]:
+        return
+    about = {key: cfg["logger"][key] for key in ("project", "entity", "name", "tags")}
+    about |= {"group": cfg["logger"]["group"] or folder.name, "job_type": "chain"}
+    config = provenance.settings(cfg) | provenance.code_state()
+    with wandb_start.harmless(folder):
+        run = wandb_start.start(folder, wandb_start.wanted(cfg["logger"]["mode"]), config, run_id(folder), **about)
+        figures = sorted((folder / "figures").glob("*.png"))
+        run.log(metrics | {f"figures/{path.stem}": wandb.Image(str(path), caption=path.stem) for path in figures})
+        wandb_start.finish(run, folder, failed=False)
 
 
 def histograms_of(model: pl.LightningModule, x: torch.Tensor) -> dict[str, Any]:

@@ -36,10 +36,9 @@ def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about:
 
     hush()
     agent = {}
-    if "WANDB_SWEEP_ID" in os.environ:
-        given = {"sweep_id": "WANDB_SWEEP_ID", "run_id": "WANDB_RUN_ID", "project": "WANDB_PROJECT"}
-        agent = {name: os.environ[key] for name, key in given.items() if key in os.environ}
-        about = {**about, "project": None, "entity": None}
+    if has_agent():
+        agent = {"sweep_id": os.environ["WANDB_SWEEP_ID"], "run_id": os.environ.get("WANDB_RUN_ID", run_id)}
+        about |= {key: os.environ.get(f"WANDB_{key.upper()}", about.get(key)) for key in ("project", "entity")}
     else:
         about["id"] = run_id
     quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True, **agent}
@@ -157,6 +156,11 @@ def harmless(folder: Path) -> Iterator[None]:
     except Exception as error:  # wandb passes on what its sockets, its process and its server raise
         reason = (str(error).strip().splitlines() or [""])[0][:160]
         print(f"W&B         failed ({type(error).__name__}: {reason}); all of the run is in {folder} too", flush=True)
+
+
+def has_agent() -> bool:
+    """Whether ``wandb agent`` started this process, and waits for one run of a sweep."""
+    return "WANDB_SWEEP_ID" in os.environ
 
 
 @contextlib.contextmanager
