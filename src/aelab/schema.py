@@ -25,6 +25,7 @@ class Evaluate:
     weights: str = MISSING
     probe: bool = MISSING
     probe_c: float = MISSING
+    probe_scale: str = MISSING
     knn: int = MISSING
 
 

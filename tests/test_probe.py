@@ -1,0 +1,43 @@
+"""The linear classifier on the code: what its scaling leaves unchanged, and what not."""
+
+import pytest
+import torch
+from helpers import composed
+from omegaconf import OmegaConf
+
+from aelab import config
+from aelab.errors import UserError
+from aelab.metrics import label_errors
+
+
+def probe_error(x: torch.Tensor, y: torch.Tensor, scale: str) -> float:
+    settings = OmegaConf.create({"probe": True, "probe_c": 0.01, "probe_scale": scale, "knn": 0})
+    half = len(x) // 2
+    return label_errors(x[:half], y[:half], x[half:], y[half:], settings)["probe_error"]
+
+
+@pytest.fixture
+def code():
+    """Two units tell the three classes apart, one of them small; a dead unit and eight of noise beside them."""
+    y = torch.arange(600) % 3
+    signal = torch.stack([(y == 0).float() * 3, (y == 1).float() * 0.1], 1)
+    return torch.cat([signal + 0.02 * torch.randn(600, 2), torch.zeros(600, 1), torch.randn(600, 8)], 1), y
+
+
+def test_scaling_each_unit_forgets_its_size_and_scaling_all_does_not(code):
+    x, y = code
+    blown_up = x * torch.tensor([1.0, 30.0, 1.0, *[1.0] * 8])
+    assert probe_error(x, y, "each") == pytest.approx(probe_error(blown_up, y, "each"), abs=0.5)
+    assert probe_error(x, y, "each") < 2
+    assert probe_error(x, y, "all") > 20 > 2 > probe_error(blown_up, y, "all")
+
+
+@pytest.mark.parametrize("scale", ["each", "all"])
+def test_the_code_s_unit_and_mean_do_not_matter(code, scale):
+    x, y = code
+    assert probe_error(1000 * x + 7, y, scale) == pytest.approx(probe_error(x, y, scale), abs=0.5)
+
+
+def test_another_scale_is_refused():
+    with pytest.raises(UserError, match=r"^evaluate\.probe_scale: expected each or all, got 'none'"):
+        config.check(composed("evaluate.probe_scale=none"))
