@@ -15,12 +15,17 @@ FEW = 8  # values of a setting that each get a tick of their own
 
 
 def draw(board: Board, folder: Path) -> list[Path]:
-    """Draw parameters.png, parallel.png and best.png into ``folder``, those for which there is something to show."""
+    """Draw parameters.png, parallel.png, seeds.png and best.png into ``folder``, those that have something to show."""
+    from aelab.sweep.seeds import over_seeds, series_of
+
     pictures = []
     if board.done and board.swept:
         pictures.append(save(parameters(board), folder / "parameters.png"))
     if len(board.done) > 1 and len(board.swept) > 1:
         pictures.append(save(parallel_coordinates(board), folder / "parallel.png"))
+    seeds = series_of(board) if board.done else None
+    if seeds:
+        pictures.append(save(over_seeds(*seeds), folder / "seeds.png"))
     shown = [job for job in board.done if (job.folder / "figures" / "reconstructions.png").exists()][:BEST_SHOWN]
     if shown:
         pictures.append(save(reconstructions(board, shown), folder / "best.png"))
