@@ -68,6 +68,8 @@ class Data(pl.LightningDataModule):
         self.binarize, self.shift, self.below = binarize, shift, below
         self._pca: dict[int, PCA] = {}
         self.pixel_shape, self.unit_interval = arrays.shape, arrays.unit_interval
+        # labels run from 0 to one below this, also where train_size leaves a class without a sample
+        self.n_classes = None if arrays.train_y is None else int(arrays.train_y.max()) + 1
         if batch_size < 1:
             raise UserError(f"train.batch_size: must be at least 1, got {batch_size}")
         if binarize != "none" and not arrays.unit_interval:
@@ -96,11 +98,6 @@ class Data(pl.LightningDataModule):
     def shape(self) -> tuple[int, ...]:
         """Shape of what the model sees: the image's, or (units,) on top of other layers."""
         return (self.train.x.shape[1],) if self.below else self.pixel_shape
-
-    @property
-    def n_classes(self) -> int | None:
-        """Labels run from 0 to one below this; None where there are none."""
-        return None if self.train.y is None else int(self.train.y.max()) + 1
 
     def pca(self, n_code: int) -> PCA:
         """PCA of the training samples, the baseline with a code of the same size; computed once."""
