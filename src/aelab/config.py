@@ -1,5 +1,6 @@
 """From a composed config to checked objects: the one place that instantiates a ``_target_``."""
 
+import functools
 import inspect
 import types
 import typing

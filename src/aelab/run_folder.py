@@ -69,8 +69,11 @@ def write_history(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(folder: Path) -> dict[str, list[float]]:
-    """Column → values of history.csv; an epoch that lacks a metric has NaN there."""
-    with (Path(folder) / "history.csv").open() as file:
+    """Column → values of history.csv; an epoch that lacks a metric has NaN there. A run without epochs has none."""
+    path = Path(folder) / "history.csv"
+    if not path.exists():
+        return {}
+    with path.open() as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
 
