@@ -7,7 +7,7 @@ from helpers import aelab as run_command
 from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
 from aelab import run_folder, study_figures
-from aelab.chain import draw_starts
+from aelab.chain import baselines, draw_starts
 from aelab.stages import Stage
 from aelab.statistics import by_layer
 
@@ -62,3 +62,12 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
         run_folder.write_history(tmp_path / name / "history.csv", [{"epoch": 0, "val/loss": 1.0, **columns}])
     draw_starts(tmp_path, {name: Stage(tmp_path / name, "key", {}, {}, found=False) for name in rows})
     assert not drawn
+
+
+def test_a_chain_without_a_stage_called_scratch_has_logistic_pca_alone_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("aelab.chain.logistic_pca_error", lambda cfg, folder: 7.0)
+    stage = Stage(tmp_path, "key", {"test/squared_error": 3.0}, {}, found=False)
+    assert baselines(None, {"pretrained": stage}, "pretrained") == {"test/logistic_pca_squared_error": 7.0}
+    scratch = stage._replace(metrics={"test/squared_error": 5.0})
+    both = baselines(None, {"finetune": stage, "scratch": scratch}, "finetune")
+    assert both == {"test/logistic_pca_squared_error": 7.0, "test/scratch_squared_error": 5.0}

@@ -116,11 +116,9 @@ def shared_overrides(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
 
 def baselines(cfg: DictConfig, done: dict[str, Stage], main: str) -> dict[str, float]:
     """What the chain's last stage is held against: the same net without pretraining, and logistic PCA."""
-    metrics = {
-        f"test/scratch_{figure}": done["scratch"].metrics[f"test/{figure}"]
-        for figure in ("squared_error", "class_error")
-        if f"test/{figure}" in done["scratch"].metrics
-    }
+    scratch = done["scratch"].metrics if "scratch" in done else {}  # not every chain calls it so
+    figures = [figure for figure in ("squared_error", "class_error") if f"test/{figure}" in scratch]
+    metrics = {f"test/scratch_{figure}": scratch[f"test/{figure}"] for figure in figures}
     if "test/squared_error" in done[main].metrics:
         error = logistic_pca_error(cfg, done[main].folder)
         if error is not None:
