@@ -11,11 +11,11 @@ LINES = {  # metric → what a person reads
     "test/squared_error": "squared error of a test image",
     "test/pca_squared_error": "the same, PCA with as many code units",
     "test/logistic_pca_squared_error": "the same, logistic PCA",
-    "test/scratch_squared_error": "the same, this net without pretraining",
-    "test/principal_angle": "largest angle to PCA's subspace, radians",
+    "test/scratch_squared_error": "the same, the net not pretrained",
+    "test/principal_angle": "largest angle to PCA's subspace, rad",
     "test/psnr": "PSNR, dB",
-    "test/denoised_squared_error": "squared error restored from a corrupted image",
-    "test/psnr_gained": "PSNR gained over the corrupted image, dB",
+    "test/denoised_squared_error": "squared error, restored",
+    "test/psnr_gained": "PSNR gained by restoring, dB",
     "test/nll": "−log p(x) of a test image, nats",
     "test/elbo": "its lower bound on log p(x)",
     "test/kl": "KL(q ‖ p) in it, nats",
@@ -24,14 +24,14 @@ LINES = {  # metric → what a person reads
     "test/dead_fraction": "code units never active",
     "test/fvu": "fraction of variance unexplained",
     "test/class_error": "classification error, %",
-    "test/probe_error": "linear classifier on the code, errors in %",
-    "test/knn_error": "nearest neighbours on the code, errors in %",
+    "test/probe_error": "linear classifier on the code, %",
+    "test/knn_error": "nearest neighbours on the code, %",
 }
 
 
 def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float]) -> None:
     """A table of the figures that matter, the folder, and how to look at it."""
-    table = Table(show_header=False, box=None, padding=(0, 2))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole
     table.add_column(no_wrap=True)
     for name, words in LINES.items():
         if name in metrics:
