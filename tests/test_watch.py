@@ -76,12 +76,16 @@ def test_disabled_leaves_nothing(tmp_path, capfd):
 
 
 def test_how_to_look_is_a_command_for_what_is_there(tmp_path):
-    assert watch.how_to_look(tmp_path) == f"look at {tmp_path / 'figures'}"
+    assert watch.how_to_look(tmp_path) == str(tmp_path / "figures")
     (tmp_path / "wandb" / "run-20260101_000000-abcd").mkdir(parents=True)
     assert watch.how_to_look(tmp_path) == f"the W&B page above, or {tmp_path / 'figures'}"
     (tmp_path / "wandb" / "offline-run-20260101_000000-abcd").mkdir()
     shown = f"wandb leet {tmp_path / 'wandb'}    (to send it: wandb sync {tmp_path / 'wandb'})"
     assert watch.how_to_look(tmp_path) == shown
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "events.out.tfevents.17.vm.1.0").touch()
+    assert watch.how_to_look(tmp_path / "other") == f"tensorboard --logdir {tmp_path / 'other'}"
 
 
 def test_settings_are_what_matters_under_the_keys_that_overrides_have():

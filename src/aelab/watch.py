@@ -112,10 +112,12 @@ def finish(
 
 
 def how_to_look(folder: Path) -> str:
-    """The command that shows the run, given what it left."""
+    """The command that shows the run, or where its pictures are, given what it left."""
     runs = [path.name for path in folder.glob("wandb/*run-*")]
     if any(name.startswith("offline") for name in runs):
         from aelab.wandb_start import to_send
 
         return f"wandb leet {folder / 'wandb'}    (to send it: {to_send(folder)})"
-    return f"the W&B page above, or {folder / 'figures'}" if runs else f"look at {folder / 'figures'}"
+    if any(folder.glob("events.out.tfevents.*")):
+        return f"tensorboard --logdir {folder}"
+    return f"the W&B page above, or {folder / 'figures'}" if runs else str(folder / "figures")
