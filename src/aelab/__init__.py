@@ -1,11 +1,14 @@
 """aelab: experiments on autoencoders, from the linear one that is PCA to the variational one."""
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aelab.models.base import Base
+
+STARTED = time.time()  # of the process, as nearly as the package can know: the time to the first step counts from here
 
 
 def load(folder: "str | Path", weights: str = "last") -> "Base":

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab import run_folder
+from aelab import STARTED, run_folder
 from aelab.errors import UserError
 from aelab.sweep.jobs import Pruned
 
-STARTED = time.time()
 PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
 
 
