@@ -30,7 +30,7 @@ def main() -> None:
             raise
         sys.exit(f"aelab: {line}")
     except KeyboardInterrupt:
-        sys.exit("aelab: stopped; go on with aelab resume=FOLDER")
+        sys.exit("aelab: stopped; a run goes on with resume=FOLDER, a chain or a search with its own command")
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
