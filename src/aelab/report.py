@@ -29,8 +29,8 @@ LINES = {  # metric → what a person reads
 }
 
 
-def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float]) -> None:
-    """A table of the figures that matter, the folder, and how to look at it."""
+def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float], watched: Path | None = None) -> None:
+    """A table of the figures that matter, the folder, and how to look at it, or at the run in ``watched``."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole
     table.add_column(no_wrap=True)
     for name, words in LINES.items():
@@ -40,7 +40,7 @@ def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float])
     table.add_row("images a second", f"{timing['images_per_second']:,.0f}", "[dim]timing.json")
     console = Console(soft_wrap=True)
     console.print(table)
-    console.print(f"\nrun folder  {folder}\nlook        {watch.how_to_look(folder)}", highlight=False)
+    console.print(f"\nrun folder  {folder}\nlook        {watch.how_to_look(watched or folder)}", highlight=False)
 
 
 def say(*words: str) -> None:
@@ -59,7 +59,7 @@ def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float]) 
         table.add_row(name, "found" if stage.found else "ran", f"{stage.timing['train_seconds']:.1f}", *cells)
     console = Console(soft_wrap=True)
     console.print(table)
-    print_run(folder, metrics, done[main].timing)
+    print_run(folder, metrics, done[main].timing, watched=done[main].folder)
     console.print(f"stages      {folder / 'stages'}", highlight=False)
 
 
