@@ -46,6 +46,7 @@ class Base(pl.LightningModule):
 
     encoder: nn.Module
     decoder: nn.Module
+    _backward = staticmethod(Tensor.backward)
     ignores: tuple[str, ...] = ()  # config nodes and keys that mean nothing to it: an override of one is refused
     rate_key = "optimizer.lr"  # where its learning rate stands
     reconstructs = True  # whether it has a decoder
@@ -167,6 +168,8 @@ class Base(pl.LightningModule):
         torch.manual_seed(seed_of(self.training_plan.seed, self.current_epoch, 1 + self.global_rank))
         self._terms, self._sizes = {}, []
         self._batches = self.trainer.train_dataloader.n_batches
+        if self.trainer.world_size > 1:  # Lightning's hooks round a backward cost a small net 3 %: only where needed
+            self._backward = self.manual_backward
 
     def training_step(self, chunk: Iterator[Batch], index: int) -> None:
         optimizer = self.optimizers(use_pl_optimizer=False)
@@ -189,7 +192,7 @@ class Base(pl.LightningModule):
             out = self(corrupted.x)
             terms = self.batch_terms(batch, out, weight)
             loss = sum(terms.values())
-            self.manual_backward(loss)
+            self._backward(loss)
             self.before_step()
             if plan.clip is not None:
                 nn.utils.clip_grad_norm_(self.parameters(), plan.clip)
