@@ -63,7 +63,7 @@ class Classifier(Base):
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
         return {"class_error": 100 * (out.output.argmax(1) != batch.y).float().mean()}
 
-    def on_after_backward(self) -> None:
+    def before_step(self) -> None:
         """At first no gradient for the encoder; they were computed, for several devices wait for every one of them."""
         if self.current_epoch < self.top_only_epochs:
             for weight in self.encoder.parameters():
