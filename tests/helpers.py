@@ -73,16 +73,18 @@ def small(*overrides: str, epochs: int = 2) -> DictConfig:
     given = list(overrides)
     needed = [extra for choice in given if choice in OPTIONS for extra in beside(choice)]
     cfg = composed(*SMALL, f"train.epochs={epochs}", *needed, *given)
-    shrink(cfg.model)
+    shrink(cfg.model, "model", {text.lstrip("+").split("=")[0] for text in given})
     return cfg
 
 
-def shrink(node: DictConfig | ListConfig) -> None:
-    """Bring every count of units in ``node`` down to ``WIDEST``: whole numbers and lists of them."""
+def shrink(node: DictConfig | ListConfig, where: str, given: set[str]) -> None:
+    """Bring every count of units in ``node`` down to ``WIDEST``, whole numbers and lists of them, but for ``given``."""
     for key in list(node.keys() if isinstance(node, DictConfig) else range(len(node))):
         value = node[key]
+        if f"{where}.{key}" in given:
+            continue
         if isinstance(value, (DictConfig, ListConfig)):
-            shrink(value)
+            shrink(value, f"{where}.{key}", given)
         elif isinstance(value, int) and not isinstance(value, bool) and value > WIDEST:
             node[key] = WIDEST
 

@@ -1,0 +1,372 @@
+"""Every key of every config changes the model, the data, the loss or what is written: none goes nowhere.
+
+The keys are found in conf/. A key whose other value does not stand in ``OTHER`` fails here, and so does one whose other
+value makes no difference. True and false, and the numbers of a chain, have their other value without an entry.
+"""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from fake_data import write_mnist
+from helpers import CONF, OPTIONS, composed, files, made_layers, small
+
+from aelab import config, run_folder, train
+from aelab.errors import UserError
+
+# "group:key" or "group=option:key" → overrides that give it another value; before a "|" stand overrides of both runs.
+# {tmp} is an empty folder, {other} another data folder, {below} a run's folder with layers to stand on.
+OTHER = {
+    "config:seed": "seed=1",
+    "config:below": "model=rbm | below={below}",
+    "config:train.epochs": "train.epochs=3",
+    "config:train.batch_size": "train.batch_size=8",
+    "config:train.clip": "train.clip=0.01",
+    "config:train.monitor": "train.monitor=val/squared_error",
+    "config:train.patience": "optimizer.lr=0 train.epochs=4 | train.patience=1",
+    "config:evaluate.weights": "schedule=steps schedule.gamma=1000 | evaluate.weights=best",
+    "config:evaluate.probe_c": "evaluate.probe_c=100",
+    "config:evaluate.probe_scale": "evaluate.probe_scale=all",
+    "config:evaluate.knn": "evaluate.knn=0",
+    # data
+    "data:name": "data.name=another",
+    "data:root": "data=mnist | data.root={other}",
+    "data:cache": "data=mnist data.root=null data.download=false | data.cache={tmp}",
+    "data:download": "data=mnist data.root=null | data.download=false",
+    "data:validation": "data.validation=20",
+    "data:train_size": "data.train_size=40",
+    "data:binarize": "data.binarize=threshold",
+    "data:shift": "data.shift=1",
+    "data:source.seed": "data.source.seed=1",
+    "data:source.test_fraction": "data.source.test_fraction=0.3",
+    "data:source.n_train": "data.source.n_train=350",
+    "data:source.n_test": "data.source.n_test=150",
+    "data:source.noise": "data.source.noise=0.5",
+    "data:source.scale_over": "data.source.scale_over=train",
+    "data:source.root": "data.source.root={other}",
+    "data:source.cache": "data.source.cache={tmp}",
+    "data=mnist:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
+    "data=fashion_mnist:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
+    "data=faces:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
+    "data:source.download": "data.root=null | data.source.download=false",
+    # what is trained
+    "model:n_code": "model.n_code=3",
+    "model:n_hidden": "model.n_hidden=3",
+    "model:code": "model.code=tanh",
+    "model=deep_autoencoder:code": "model.code=linear",
+    "model:likelihood": "model.likelihood=gaussian",
+    "model=top_k:likelihood": "model.likelihood=bernoulli",
+    "model:start": "model.start=random",
+    "model=linear:start": "model.start=closed_form",
+    "model:initialization": "model.initialization=small",
+    "model=classifier:initialization": "model.start=random | model.initialization=small",
+    "model=deep_autoencoder:initialization": "model.start=random | model.initialization=small",
+    "model:dropout": "model.dropout=0.5",
+    "model:top_only_epochs": "model.top_only_epochs=1",
+    "model:penalty": "model.penalty=2.0",
+    "model:target": "model.target=0.3",
+    "model:learning_rate": "model.learning_rate=0.02",
+    "model:momentum": "model.momentum=0.8",
+    "model:weight_decay": "model.weight_decay=0.01",
+    "model:steps": "model.steps=2",
+    "model:fantasy_steps": "model.fantasy_steps=7",
+    "model:visible": "model.visible=gaussian",
+    "model:hidden": "model.hidden=gaussian",
+    "model:learn_variance": "model.visible=gaussian | model.learn_variance=true",
+    "model:k": "model.k=2",
+    "model:k_start": "model.k_start=12 model.k=2 model.anneal=1.0 | model.k_start=4",
+    "model:anneal": "model.k_start=12 model.k=2 | model.anneal=0.1",
+    "model:alpha": "model.k=2 | model.alpha=3.0",
+    "model:auxiliary": "model.dead_after=1 model.k=1 | model.auxiliary=1.0",
+    "model:k_auxiliary": "model.dead_after=1 model.k=1 model.auxiliary=1.0 | model.k_auxiliary=1",
+    "model:dead_after": "model.k=1 model.auxiliary=1.0 model.dead_after=1 | model.dead_after=1000000",
+    "model:selection": "model.k=2 | model.selection=lifetime",
+    "model:n_latent": "model.n_latent=5",
+    "model:top_widths": "model.top_widths=[5]",
+    "model:sigma": "model.likelihood=gaussian | model.sigma=0.5",
+    "model:objective": "model.samples=3 | model.objective=iwae",
+    "model:samples": "model.samples=3",
+    "model:beta": "model.beta=3.0",
+    "model:warmup": "model.warmup=1.0",
+    "model:free_bits": "model.free_bits=2.0",
+    "model:nll_samples": "model.nll_samples=7",
+    "model/network:widths": "model.network.widths=[7]",
+    "model/network:channels": "model.network.channels=[3]",
+    "model/network:activation": "model.network.activation=tanh",
+    "model/network:initialization": "model.network.initialization=small",
+    "model/recipe:steps": "model.steps=3",
+    "model/recipe:n_chains": "model.persistent=true | model.n_chains=7",
+    "model/recipe:learning_rate": "model.learning_rate=0.3",
+    "model/recipe:momentum_start": "model.momentum_epochs=1 | model.momentum_start=0.3",
+    "model/recipe:momentum_epochs": "model.momentum_start=0.3 | model.momentum_epochs=1",
+    "model/recipe:momentum": "model.momentum_epochs=1 | model.momentum=0.7",
+    "model/recipe:weight_decay": "model.weight_decay=0.1",
+    "model/recipe:sparsity_target": "model.sparsity_cost=0.5 | model.sparsity_target=0.4",
+    "model/recipe:sparsity_cost": "model.sparsity_cost=0.5",
+    "model/recipe:averaging": "model.sparsity_cost=0.5 | model.averaging=0.3",
+    "model/recipe:weight_std": "model.weight_std=0.3",
+    "model/recipe=h06:bias_start": "model.bias_start=data",
+    "model/recipe:bias_start": "model.bias_start=zero",
+    # how it is trained
+    "corruption:fraction": "corruption.fraction=0.8",
+    "corruption:sigma": "corruption.sigma=0.8",
+    "corruption:final": "corruption.final=0.9",
+    "corruption:size": "corruption.size=2",
+    "corruption:alpha": "corruption.alpha=3.0",
+    "corruption:beta": "corruption.beta=3.0",
+    "optimizer:lr": "optimizer.lr=0.07",
+    "optimizer:betas": "optimizer.betas=[0.5,0.9]",
+    "optimizer:eps": "optimizer.eps=0.1",
+    "optimizer:weight_decay": "optimizer.weight_decay=0.5",
+    "optimizer:momentum": "optimizer.momentum=0.3",
+    "optimizer:max_iter": "optimizer.max_iter=1",
+    "optimizer:history_size": "optimizer.history_size=1",
+    "optimizer:line_search_fn": "optimizer.lr=0.1 | optimizer.line_search_fn=null",
+    "schedule:final": "schedule.final=0.5",
+    "schedule:warmup": "schedule.warmup=0.8",
+    "schedule:start": "schedule.start=0.5",
+    "schedule:milestones": "schedule.milestones=[0.1]",
+    "schedule:gamma": "schedule.gamma=0.5",
+    # where it runs, and what is said of it
+    "hardware:accelerator": "hardware.accelerator=gpu",
+    "hardware=gpu:accelerator": "hardware.accelerator=cpu",
+    "hardware=multi_gpu:accelerator": "hardware.devices=2 | hardware.accelerator=cpu",
+    "hardware:devices": "hardware.devices=2",
+    "hardware:num_nodes": "hardware.num_nodes=2",
+    "hardware:strategy": "hardware.strategy=ddp",
+    "hardware=multi_gpu:strategy": "hardware.strategy=auto",
+    "hardware:precision": "hardware.precision=bf16-mixed",
+    "hardware:threads": "hardware.threads=2",
+    "logger:project": "logger.project=another",
+    "logger:entity": "logger.entity=somebody",
+    "logger:mode": "logger.mode=disabled",
+    "logger:name": "logger.name=mine",
+    "logger:group": "logger.group=ours",
+    "logger:job_type": "logger.job_type=stage",
+    "logger:tags": "logger.tags=[tried]",
+    "logger:pictures_every": "logger.pictures_every=1",
+    # chains: what their stages are
+    "chain:widths": "chain.widths=[5,4]",
+    "chain:input": "chain.input=gaussian",
+    "chain:code": "chain.code=logistic",
+    "chain:only": "chain.only={rbm1:{train:{epochs:1}}}",
+    "chain:pretrain.recipe": "chain.pretrain.recipe=pcd",
+    "chain:pretrain.model": "chain.pretrain.model=rbm",
+    "chain:pretrain.corruption": "chain.pretrain.corruption=gaussian",
+    "chain:pretrain.sigma": "chain.pretrain.corruption=gaussian | chain.pretrain.sigma=0.9",
+    "chain:pretrain.optimizer": "chain.pretrain.optimizer=sgd",
+    "chain:pretrain.set": "+chain.pretrain.set.seed=3",
+    "chain:up_down.set": "+chain.up_down.set.seed=3",
+    "chain:finetune.set": "+chain.finetune.set.seed=3",
+    "chain:finetune.model": "chain.finetune.model=deep_autoencoder",
+    "chain:finetune.optimizer": "chain.finetune.optimizer=adamw",
+    "chain:finetune.schedule": "chain.finetune.schedule=linear",
+    "chain:classify.set": "chain.classify.epochs=1 | +chain.classify.set.seed=3",
+    "chain:classify.optimizer": "chain.classify.epochs=1 | chain.classify.optimizer=sgd",
+    "chain:classify.schedule": "chain.classify.epochs=1 | chain.classify.schedule=linear",
+    "chain:classify.batch_size": "chain.classify.epochs=1 | chain.classify.batch_size=7",
+    "chain:classify.learning_rate": "chain.classify.epochs=1 | chain.classify.learning_rate=0.5",
+    "chain:classify.top_only_epochs": "chain.classify.epochs=1 | chain.classify.top_only_epochs=1",
+}
+# Keys that reach more than one run can show: the test that holds each of them.
+HELD = {
+    "config:task": "test_app.py::test_tasks",
+    "config:resume": "test_resume.py::test_killed_and_resumed_is_unbroken",
+    "config:objective": "test_app.py::test_objective_is_what_a_sweep_is_told",
+    "config:direction": "test_optuna_sweeper.py::test_every_objective_has_a_direction",
+    "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
+    "config:delete": "test_app.py::test_tasks",
+    "config:trial.storage": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",
+    "config:trial.study": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",
+    "config:trial.number": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",
+    "config:trial.metric": "test_optuna_sweeper.py::test_pruning_on_what_is_not_measured_is_refused",
+    "chain:store": "test_chain.py::test_another_fine_tuning_finds_the_pretraining",
+    "chain:fresh": "test_chain_kill.py::test_a_fresh_chain_that_is_killed_keeps_the_old_stages",
+    "chain:baseline": "test_chain.py::test_baseline_is_the_same_net_without_pretraining",
+}
+
+
+CONFIGS = {"config": CONF / "config.yaml", **files()}
+CONFIGS |= {f"{path.parent.name}=_base": path for path in sorted(CONF.glob("*/_base.yaml"))}
+
+
+def leaves(node: dict, key: str = ""):
+    """(dotted key, value) of every leaf; an empty mapping is a leaf too."""
+    for name, value in node.items():
+        where = f"{key}.{name}" if key else name
+        if isinstance(value, dict) and value:
+            yield from leaves(value, where)
+        elif name not in ("_target_", "_partial_"):
+            yield where, value
+
+
+def keys() -> list[tuple[str, str, object]]:
+    """(choice, key, default) of every key that a file of conf/ says: ``choice`` is "config" or "group=option"."""
+    found = []
+    for choice, path in CONFIGS.items():
+        if choice.startswith("experiment="):
+            continue  # values for keys of the other groups, no keys of its own
+        content = yaml.safe_load(path.read_text()) or {}
+        for node in ("defaults", "hydra", "stages"):
+            content.pop(node, None)
+        found += [(choice, key, default) for key, default in leaves(content)]
+    return found
+
+
+KEYS = [k for k in keys() if not re.match(r"chain=\w+:pretrain\.(of|noise|backprop|linear|logistic)", f"{k[0]}:{k[1]}")]
+
+
+def other(choice: str, key: str, default: object) -> tuple[list[str], list[str]]:
+    """Overrides of both runs, and those of the second alone."""
+    group = choice.split("=")[0]
+    text = OTHER.get(f"{choice}:{key}") or OTHER.get(f"{group}:{key}")
+    package = re.match(r"# @package (\S+)", CONFIGS[choice].read_text())
+    place = package[1] if package else group.replace("/", ".")
+    where = key if group == "config" else f"{place}.{key}"
+    if text is None and isinstance(default, bool):
+        text = f"{where}={str(not default).lower()}"
+    if text is None and group == "chain" and isinstance(default, (int, float)):
+        text = f"{where}={default + 1 if isinstance(default, int) else default / 2}"
+    assert text is not None, f"{choice}:{key} has no other value in the table of this test, so nothing holds it"
+    both, _, second = text.rpartition("|")
+    return both.split(), second.split()
+
+
+def named(choice: str) -> list[str]:
+    return [] if choice == "config" or choice.endswith("=_base") else [choice]
+
+
+@pytest.fixture(scope="module")
+def places(made_data, tmp_path_factory):
+    """What the other values of the table may name."""
+    folder = tmp_path_factory.mktemp("other")
+    for name in ("mnist", "fashion_mnist"):
+        write_mnist(folder / "root" / name, n_train=90, n_test=20)
+    return {"other": folder / "root", "below": made_layers(folder / "below"), "tmp": folder / "empty"}
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch):
+    """What a run would do outside its folder is recorded: W&B, downloads, threads, the bar's title, the Trainer."""
+    seen = SimpleNamespace(said=[], trainer={})
+    note = lambda what: lambda *args, **kwargs: seen.said.append((what, str(args), str(kwargs)))  # noqa: E731
+    own = lambda model, data, rows: model.figures(data) if seen.draws else {}  # noqa: E731 - pictures are slow
+    monkeypatch.setattr("aelab.figures.run_figures", own)
+    monkeypatch.setattr(torch, "set_num_threads", note("threads"))
+    monkeypatch.setattr("aelab.data.download.fetch", lambda *_: (_ for _ in ()).throw(UserError("fetched")))
+    monkeypatch.setattr("aelab.wandb_run.histograms_of", lambda *_: {"histograms": 1})
+    monkeypatch.setattr("aelab.wandb_run.run_id", lambda *_: "id")
+    monkeypatch.setattr("aelab.wandb_run.checkpoints", lambda *_: "checkpoints")
+    monkeypatch.setattr("aelab.wandb_run.WandbRun.drawn", lambda *_: {"drawn": 1})
+
+    def start(folder, mode, config, run_id, **about):
+        seen.said.append(("start", mode, str(sorted(about.items()))))
+        return MagicMock(log=note("log"), watch=note("watch"), log_artifact=note("artifact"))
+
+    monkeypatch.setattr("aelab.wandb_start.start", start)
+    trainer = pl.Trainer.__init__
+
+    def init(self, **kwargs):
+        seen.trainer.update({k: v for k, v in kwargs.items() if isinstance(v, (int, str))})
+        if seen.dry:
+            raise Recorded
+        seen.said.append(("bar", *(c.title for c in kwargs["callbacks"] if hasattr(c, "title"))))
+        trainer(self, **kwargs)
+
+    monkeypatch.setattr(pl.Trainer, "__init__", init)
+    seen.dry = seen.draws = False
+    return seen
+
+
+class Recorded(Exception):
+    """The Trainer was about to be made; what it was given is known."""
+
+
+def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
+    """What a run leaves, or would have said: equal for equal runs, and free of the config's own text."""
+    recorded.said.clear()
+    recorded.trainer.clear()
+    if chain:
+        from aelab.plan import plan
+
+        return {"plan": plan(cfg.chain)}
+    folder.mkdir(parents=True)
+    try:
+        metrics = train.train(cfg, folder)
+    except UserError as error:
+        return {"error": str(error).replace(str(folder), "")}
+    except Recorded:
+        return {"trainer": dict(recorded.trainer), "said": [s for s in recorded.said if s[0] == "threads"]}
+    state = {}
+    for name in ("last", "best"):
+        saved = run_folder.read_checkpoint(folder, name, "test")
+        state[name] = {
+            "weights": {k: v.tolist() for k, v in saved["state_dict"].items()},
+            "optimizer": str(saved["optimizer_states"]),
+            "callbacks": str({k: v for k, v in saved["callbacks"].items() if not k.startswith("Clock")}),
+        }
+    written = sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+    written += [p.read_bytes() for p in sorted(folder.rglob("*.png"))]
+    written += sorted(path.name for path in kept.rglob("*"))
+    said = [s for s in recorded.said if "timing" not in str(s)]
+    return {"metrics": metrics, **state, "written": written, "said": said, "trainer": dict(recorded.trainer)}
+
+
+def prepared(choice: str, overrides: list[str], places: dict, recorded, monkeypatch):
+    """The config of a run, and whether it is a chain's."""
+    filled = [
+        text.format(**places) if "{tmp}" in text or "{other}" in text or "{below}" in text else text
+        for text in overrides
+    ]
+    if choice.startswith("chain="):
+        return composed(*filled), True
+    recorded.dry = choice.startswith("hardware=")
+    if recorded.dry:  # as if there were four GPUs
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    cfg = small(*filled)
+    if config.asks_for(cfg.model, "below"):
+        cfg.below = str(places["below"])
+    return cfg, False
+
+
+@pytest.mark.parametrize(("choice", "key", "default"), KEYS, ids=[f"{c}:{k}" for c, k, _ in KEYS])
+def test_key_makes_a_difference(choice, key, default, places, tmp_path, recorded, monkeypatch):
+    held = HELD.get(f"{choice}:{key}") or HELD.get(f"{choice.split('=')[0]}:{key}")
+    if held:
+        file, name = held.split("::")
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(), f"{held}, which holds {key}, is not there"
+        return
+    both, second = other(choice, key, default)
+    recorded.draws = "fantasy" in key
+    beside = ["chain=deep_autoencoder"] if choice == "chain=_base" else named(choice)
+    prints = []
+    for number, overrides in enumerate(([*beside, *both], [*beside, *both, *second])):
+        cfg, chain = prepared(choice, overrides, places, recorded, monkeypatch)
+        prints.append(fingerprint(cfg, tmp_path / str(number), places["tmp"], recorded, chain))
+    assert prints[0] != prints[1], f"{second} changed nothing"
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("model=", "data=", "corruption=", "logger="))])
+def test_equal_runs_have_equal_fingerprints(option, places, tmp_path, recorded, monkeypatch):
+    """Otherwise the test above would prove nothing."""
+    if option == "logger=tensorboard":
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    prints = []
+    for number in range(2):
+        cfg, chain = prepared(option, [option], places, recorded, monkeypatch)
+        prints.append(fingerprint(cfg, tmp_path / f"{number}" / "run", places["tmp"], recorded, chain))
+    assert prints[0] == prints[1]
+    assert "error" not in prints[0], prints[0]
+
+
+def test_no_entry_is_left_over():
+    """The table names keys that exist."""
+    known = {f"{c}:{k}" for c, k, _ in KEYS} | {f"{c.split('=')[0]}:{k}" for c, k, _ in KEYS}
+    assert not set(OTHER) - known
+    assert not set(HELD) - known
