@@ -146,7 +146,7 @@ def test_baseline_is_the_same_net_without_pretraining(capsys, tmp_path):
     assert metrics["test/scratch_squared_error"] == figures["test/squared_error"]
     assert metrics["test/squared_error"] != metrics["test/scratch_squared_error"]
     assert 0 < metrics["test/logistic_pca_squared_error"] < 10
-    assert "without pretraining" in chain.outcome.output
+    assert "the net not pretrained" in chain.outcome.output
 
 
 @quick
