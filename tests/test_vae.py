@@ -170,7 +170,9 @@ def test_the_path_gradient_of_the_encoder_vanishes_where_q_is_the_posterior(line
     A, _ = torch.linalg.qr(torch.randn(5, 2).double())  # orthogonal columns: the posterior is factorial
     shrink = 1 / (1 + 1 / 0.49)
     weight = torch.cat([A.t() / 0.49 * shrink, torch.zeros(2, 5)])
-    bias = torch.cat([-weight[:2] @ model.decoder[0].bias.detach(), torch.full((2,), math.log(shrink), dtype=torch.float64)])
+    bias = torch.cat(
+        [-weight[:2] @ model.decoder[0].bias.detach(), torch.full((2,), math.log(shrink), dtype=torch.float64)]
+    )
     model.encoder[0].load_state_dict({"weight": weight, "bias": bias})
     model.decoder[0].weight.data.copy_(A)
     model.train()

@@ -95,7 +95,6 @@ class Clock(Callback):
         self.seconds += time.perf_counter() - self._started
         self.images += len(trainer.datamodule.train.x)
 
-
     def timing(self, testing_started: float, process_started: float) -> dict[str, float]:
         """Seconds of training and of testing, images a second, seconds from the command to the first step."""
         return {

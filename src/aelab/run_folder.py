@@ -138,7 +138,9 @@ def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
         model.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{key} holds the weights of another model ({reason[:160]}); take one as a run left it") from error
+        raise UserError(
+            f"{key} holds the weights of another model ({reason[:160]}); take it as a run left it"
+        ) from error
 
 
 def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:
