@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,9 +38,15 @@ def read(folder: Path) -> list[Part]:
     return [read_part(path) for path in sorted((folder / "wandb").glob("*run-*/*.wandb"), key=lambda p: p.parent.name)]
 
 
-def read_part(path: Path) -> Part:
-    records = [json.loads(line) for line in inspect("--json", path).splitlines()]
-    of = {kind: [r[kind] for r in records if r["type"] == kind] for kind in ("run", "history")}
+def read_part(path: Path, patience: float = 30.0) -> Part:
+    """What the file says once its writer, a process of its own that a busy machine may delay, has put the run there."""
+    until = time.monotonic() + patience
+    while True:
+        records = [json.loads(line) for line in inspect("--json", path).splitlines()]
+        of = {kind: [r[kind] for r in records if r["type"] == kind] for kind in ("run", "history")}
+        if of["run"] or time.monotonic() > until:
+            break
+        time.sleep(0.5)
     about = json.loads(inspect("--json", path, "--summary"))
     (run,) = of["run"]
     return Part(run, [row["item"] for row in of["history"]], about["summary"], about.get("exit_code"), records)

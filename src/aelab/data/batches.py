@@ -44,7 +44,7 @@ class Data(pl.LightningDataModule):
     ``source`` gives training and test arrays; a validation set is split off the training set by ``seed``, so the test
     set is never trained or selected on. ``below`` are layers already learned: they encode everything once.
     With ``binarize="bernoulli"`` a pixel is 1 with its grey level as probability: drawn anew for every training batch,
-    once and for all for validation and test. On top of ``below`` all draws are made once, for the code is computed once.
+    once and for all for validation and test. On top of ``below`` every draw is made once: the code is computed once.
     """
 
     def __init__(
