@@ -1,0 +1,106 @@
+"""Splits by seed, the order of samples, shares of several devices, fresh draws: whole batches and nothing else."""
+
+import numpy as np
+import pytest
+import torch
+
+from aelab.data.arrays import Arrays
+from aelab.data.batches import Chunks, Data, Split, seed_of, shifted
+from aelab.errors import UserError
+
+
+def made(n: int = 100, n_test: int = 20) -> Arrays:
+    """Sample i is i / 1000 everywhere, on 3 x 4 pixels, labelled i; test samples go on where training ends."""
+    x = (torch.arange(n + n_test, dtype=torch.float32) / 1000)[:, None].repeat(1, 12)
+    y = torch.arange(n + n_test)
+    return Arrays(x[:n], y[:n], x[n:], y[n:], (3, 4), True)
+
+
+def data(**changes) -> Data:
+    settings = {"validation": 0.2, "train_size": None, "binarize": "none", "shift": 0, "seed": 0, "batch_size": 16}
+    settings |= {"source": made(), "name": "made", "root": None, "cache": "", "download": False, "below": []}
+    return Data(**{**settings, **changes})
+
+
+def chunks(split: Split, batch_size: int, epoch: int = 0, rank: int = 0, world: int = 1, seed: int = 0) -> Chunks:
+    return Chunks(split, batch_size, seed, lambda: epoch, rank, world, lambda x: x)
+
+
+def labels(loader: Chunks) -> list[list[int]]:
+    return [batch.y.tolist() for chunk in loader for batch in chunk]
+
+
+def test_splits_are_disjoint_complete_and_by_seed():
+    first, again, another = data(), data(), data(seed=1)
+    assert sorted([*first.train.y.tolist(), *first.val.y.tolist()]) == list(range(100))
+    assert len(first.val.y) == 20 and first.test.y.tolist() == list(range(100, 120))
+    assert first.val.y.equal(again.val.y) and not first.val.y.equal(another.val.y)
+    assert len(data(validation=7).val.y) == 7
+    short = data(train_size=30)
+    assert short.train.y.equal(first.train.y[:30]) and short.val.y.equal(first.val.y)
+
+
+def test_every_sample_once_an_epoch_in_an_order_of_its_own():
+    split = data().train
+    loader = chunks(split, 16)
+    epochs = [labels(chunks(split, 16, epoch)) for epoch in range(3)]
+    assert [len(batch) for batch in epochs[0]] == [16] * 5 and loader.n_batches == 5
+    for batches in epochs:
+        assert sorted(y for batch in batches for y in batch) == sorted(split.y.tolist())
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert labels(loader) == epochs[0] and labels(chunks(split, 16, seed=1)) != epochs[0]
+
+
+def test_a_long_epoch_comes_in_chunks_of_minibatches():
+    split = Split(torch.rand(95, 2), torch.arange(95))
+    loader = chunks(split, 2)
+    assert loader.n_batches == 48 and len(loader) == 3
+    assert [len(list(chunk)) for chunk in loader] == [20, 20, 8]
+
+
+@pytest.mark.parametrize("n", [96, 90, 97])
+def test_ranks_together_see_what_one_process_sees(n):
+    """97 samples in batches of 16 leave a last batch of one, too few for two: nobody sees it."""
+    split = Split(torch.rand(n, 2), torch.arange(n))
+    alone = labels(chunks(split, 16))
+    shares = [labels(chunks(split, 16, rank=rank, world=2)) for rank in range(2)]
+    assert len(shares[0]) == len(shares[1]) == (n if n != 97 else 96) // 16 + bool(n == 90)
+    for whole, mine, yours in zip(alone, *shares):
+        assert len(mine) == len(yours) and sorted(mine + yours) == sorted(whole)
+    with pytest.raises(UserError, match=r"^train\.batch_size: 15 cannot be shared by 2"):
+        chunks(split, 15, world=2)
+
+
+def test_threshold_and_bernoulli():
+    grey = made()._replace(train_x=torch.full((100, 12), 0.75), test_x=torch.full((20, 12), 0.25))
+    fixed = data(source=grey, binarize="threshold")
+    assert fixed.train.x.unique().tolist() == [1] and fixed.test.x.unique().tolist() == [0]
+    drawn = data(source=grey, binarize="bernoulli")
+    assert drawn.test.x.unique().tolist() == [0, 1] and drawn.val.x.unique().tolist() == [0, 1]
+    assert drawn.test.x.equal(data(source=grey, binarize="bernoulli").test.x)
+    assert drawn.train.x.unique().tolist() == [0.75], "the grey levels stay, to be drawn from each time"
+    many = drawn._augment(torch.full((4000, 12), 0.75))
+    assert many.unique().tolist() == [0, 1] and abs(float(many.mean()) - 0.75) < 5 * (0.75 * 0.25 / many.numel()) ** 0.5
+    assert not many.equal(drawn._augment(torch.full((4000, 12), 0.75)))
+
+
+def test_a_shift_moves_whole_images():
+    image = torch.zeros(5, 6)
+    image[2, 3] = 1.0
+    moved = shifted(image.flatten().repeat(2000, 1), (5, 6), 1).view(2000, 5, 6)
+    assert moved.sum((1, 2)).tolist() == [1.0] * 2000
+    places = {tuple(place) for place in moved.nonzero()[:, 1:].tolist()}
+    assert places == {(row, column) for row in (1, 2, 3) for column in (2, 3, 4)}
+
+
+def test_a_shift_loses_what_leaves_the_image():
+    moved = shifted(torch.ones(500, 30), (5, 6), 2)
+    assert set(moved.sum(1).tolist()) <= {float(a * b) for a in (3, 4, 5) for b in (4, 5, 6)}
+    assert float(moved.sum(1).min()) == 12
+
+
+def test_seeds_of_neighbours_have_nothing_in_common():
+    seeds = {seed_of(seed, epoch, rank) for seed in range(10) for epoch in range(10) for rank in range(10)}
+    assert len(seeds) == 1000
+    bits = [bin(seed_of(0, e) ^ seed_of(0, e + 1)).count("1") for e in range(200)]
+    assert 20 < np.mean(bits) < 43  # of 63
