@@ -195,6 +195,24 @@ def test_the_fast_path_is_the_plain_one(monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("p", [0.0, 2.0**-18, 0.3, 1 - 2.0**-18, 1.0])
+def test_a_draw_has_its_probability_also_below_its_own_sixteen_bits(p):
+    calls, n = 30_000, 1000
+    probability = torch.full((10, n // 10), p)
+    ones = torch.tensor([kernels.bernoulli(probability).sum() for _ in range(calls)], dtype=torch.float64).sum()
+    few = min(p, 1 - p) * calls * n  # in the end of the range that is rarer: their count is nearly Poisson
+    assert abs(ones - p * calls * n) <= 6 * few**0.5
+
+
+def test_draws_from_one_word_are_independent():
+    draws = kernels.bernoulli(torch.full((1_000_000, 4), 0.5))
+    assert (torch.corrcoef(draws.T) - torch.eye(4)).abs().max() < 0.005
+    for probability in (torch.rand(7, 3).T, torch.rand(5, dtype=torch.float64), torch.rand(0, 3)):
+        drawn = kernels.bernoulli(probability)
+        assert drawn.shape == probability.shape and drawn.dtype == probability.dtype
+        assert set(drawn.flatten().tolist()) <= {0.0, 1.0}
+
+
 def test_persistent_chains_go_on_from_where_they_stood_whatever_the_data():
     rbm, chains = small_rbm(), states(4)[3:10]
     torch.manual_seed(1)

@@ -50,8 +50,8 @@ def step(rbm, x, epoch=0):
 def hand_written(x, W, b, a, velocity, rate, momentum, decay, mean_field):
     """One update of CD-1 as it is printed, the draws in the same order."""
     h0 = torch.sigmoid(x @ W + b)
-    v1 = torch.sigmoid((torch.rand_like(h0) < h0).float() @ W.t() + a)
-    v1 = v1 if mean_field else (torch.rand_like(v1) < v1).float()
+    v1 = torch.sigmoid(kernels.bernoulli(h0) @ W.t() + a)
+    v1 = v1 if mean_field else kernels.bernoulli(v1)
     h1 = torch.sigmoid(v1 @ W + b)
     n = len(x)
     dW, db, da = velocity

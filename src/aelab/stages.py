@@ -18,7 +18,7 @@ from aelab import run_folder
 from aelab.errors import UserError
 from aelab.sweep import locks
 
-MATHEMATICS = 1  # raise it when a change of the code changes what a stage learns: old stages are then not found
+MATHEMATICS = 2  # raise it when a change of the code changes what a stage learns: old stages are then not found
 NO_INFLUENCE = ("task", "resume", "below", "objective", "direction", "trial", "logger", "chain", "delete", "runs")
 WHERE_FROM = ("name", "root", "cache", "download", "source")  # of data: its fingerprint stands for them
 
