@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aelab.energy import sample_h_given_v, sample_v_given_h
-from aelab.kernels import momentum_ascent_, outer_difference
+from aelab.kernels import momentum_ascent_, phase_difference
 from aelab.layer import Layer, mean_h_given_v, mean_v_given_h, scaled_visible
 
 
@@ -66,7 +66,7 @@ def gradient(phases: Phases, rbm: Layer, learn_log_var: bool = False) -> Gradien
     _, h0, _, h1 = phases
     v0, v1 = scaled_visible(phases.v_data, rbm), scaled_visible(phases.v_model, rbm)
     log_var = _log_var_gradient(phases, rbm) if learn_log_var and rbm.visible == "gaussian" else None
-    return Gradient(outer_difference(v0, h0, v1, h1), h0.mean(0) - h1.mean(0), v0.mean(0) - v1.mean(0), log_var)
+    return Gradient(*phase_difference(v0, h0, v1, h1), log_var)
 
 
 def centred(g: Gradient, mean_visible: Tensor, mean_hidden: Tensor, rbm: Layer) -> Gradient:
@@ -78,7 +78,8 @@ def centred(g: Gradient, mean_visible: Tensor, mean_hidden: Tensor, rbm: Layer) 
     nothing has to be exported.
     """
     mu = scaled_visible(mean_visible, rbm)
-    W = g.W - torch.outer(mu, g.b_hidden) - torch.outer(g.b_visible, mean_hidden)
+    both = torch.stack([mu, g.b_visible], 1), torch.stack([g.b_hidden, mean_hidden])
+    W = torch.addmm(g.W, *both, alpha=-1)  # g.W − μ db_hᵀ − db_v λᵀ in one pass over the weights
     return Gradient(W, g.b_hidden - mu @ W, g.b_visible - W @ mean_hidden, g.log_var_visible)
 
 

@@ -86,24 +86,23 @@ def sample_v_given_h(h: Tensor, rbm: Layer) -> tuple[Tensor, Tensor]:
 def pseudo_log_likelihood(v: Tensor, rbm: Layer, every_bit: bool) -> Tensor:
     """Σ_i log p(v_i | the other bits) = Σ_i log logistic(F(v with bit i flipped) − F(v)), (batch,), nats.
 
-    ``every_bit=False`` flips one bit drawn at random in each row and multiplies by their number: unbiased, and the cost
-    of two free energies. Grey levels are rounded. Raises ``UserError`` if the visible units are not Bernoulli.
+    ``every_bit=False`` flips one bit drawn at random in each row and multiplies by their number: unbiased, for one
+    matrix product. Grey levels are rounded. Raises ``UserError`` if the visible units are not Bernoulli.
     """
     if rbm.visible != "bernoulli":
         raise UserError(f"model.visible: the pseudo-likelihood needs bernoulli units, got {rbm.visible}")
-    v = v.round()
-    here, n = free_energy(v, rbm), v.shape[1]
-    if not every_bit:
-        bit = torch.randint(n, (len(v), 1), device=v.device)
-        flipped = v.scatter(1, bit, 1 - v.gather(1, bit))
-        return n * logsigmoid(free_energy(flipped, rbm) - here)
-    field, total = linear(v, rbm.W, None), torch.zeros_like(here)
-    own = here + log_normaliser(field, rbm.hidden, rbm.b_hidden, None).sum(-1)
-    for i in range(n):  # over bits, not rows: flipping bit i adds ±W[i] to every hidden unit's field
-        sign = 1 - 2 * v[:, i]
-        hidden = log_normaliser(field + sign[:, None] * rbm.W[i], rbm.hidden, rbm.b_hidden, None).sum(-1)
-        total += logsigmoid(own - sign * rbm.b_visible[i] - hidden - here)
-    return total
+    v, n = v.round(), v.shape[1]
+    row, field = torch.arange(len(v), device=v.device), linear(v, rbm.W, None)
+    hidden = log_normaliser(field, rbm.hidden, rbm.b_hidden, None).sum(-1)
+
+    def log_p(bit: Tensor | int) -> Tensor:  # of one bit, in each row another or in all the same
+        sign = 1 - 2 * v[row, bit]  # flipping it adds sign · W[bit] to the hidden units' field
+        flipped = log_normaliser(field + sign[:, None] * rbm.W[bit], rbm.hidden, rbm.b_hidden, None).sum(-1)
+        return logsigmoid(hidden - flipped - sign * rbm.b_visible[bit])
+
+    if every_bit:
+        return sum(log_p(bit) for bit in range(n))
+    return n * log_p(torch.randint(n, (len(v),), device=v.device))
 
 
 def _log_var(rbm: Layer) -> Tensor | None:

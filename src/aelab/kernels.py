@@ -19,10 +19,14 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "none") 
     return ACTIVATION[activation](x @ W if bias is None else torch.addmm(bias, x, W))
 
 
-def outer_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor:
-    """mean(v0ᵀ h0) − mean(v1ᵀ h1), (visible, hidden): both phases as one product of the rows laid end to end."""
+def phase_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Row means under 0 less those under 1: of v hᵀ (visible, hidden), of h (hidden,), of v (visible,).
+
+    Both phases are one product of the rows laid end to end, weighing 1/rows and −1/rows.
+    """
     h = torch.cat([h0 / len(h0), h1 / -len(h1)])
-    return linear(torch.cat([v0.t(), v1.t()], dim=1), h, None)  # turned while it is copied, which oneDNN would do again
+    v = torch.cat([v0.t(), v1.t()], dim=1)  # turned while it is copied, which oneDNN would do again
+    return linear(v, h, None), h.sum(0), v0.mean(0) - v1.mean(0)
 
 
 def bernoulli(p: Tensor) -> Tensor:
