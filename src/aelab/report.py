@@ -50,12 +50,14 @@ def say(*words: str) -> None:
 
 def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float]) -> None:
     """What each stage came to, which were found, and the last one beside its baselines."""
+    columns = {"test/squared_error": "squared error", "val/free_energy_gap": "free-energy gap"}
+    columns |= {"test/class_error": "class error, %"}
+    columns = {f: title for f, title in columns.items() if any(f in stage.metrics for stage in done.values())}
     table = Table(box=None, padding=(0, 2))
-    for column in ("stage", "", "seconds", "squared error", "free-energy gap", "class error, %"):
-        table.add_column(column, justify="left" if column in ("stage", "") else "right")
+    for title in ("stage", "", "seconds", *columns.values()):
+        table.add_column(title, justify="left" if title in ("stage", "") else "right")
     for name, stage in done.items():
-        figures = ("test/squared_error", "val/free_energy_gap", "test/class_error")
-        cells = [f"{stage.metrics[f]:.4g}" if f in stage.metrics else "" for f in figures]
+        cells = [f"{stage.metrics[f]:.4g}" if f in stage.metrics else "" for f in columns]
         table.add_row(name, "found" if stage.found else "ran", f"{stage.timing['train_seconds']:.1f}", *cells)
     console = Console(soft_wrap=True)
     console.print(table)
