@@ -106,7 +106,11 @@ def test_a_setting_that_only_a_run_can_refuse_is_named_as_the_chain_has_it(capsy
             "chain.pretrain.set={model:{learning_rate:1e6}}",
             "stage rbm1: model.learning_rate: the weights exploded in epoch 0",
         ),
-        ("chain.finetune.learning_rate=1e38", "stage finetune: chain.finetune.learning_rate: "),
+        ("chain.finetune.learning_rate=1e38", "stage finetune: chain.finetune.learning_rate: the loss is not finite"),
+        (  # every loss is finite, the last reconstruction is not even bad: the net puts out a constant
+            "chain.finetune.learning_rate=1e4",
+            "stage finetune: chain.finetune.learning_rate: the weights exploded in epoch 0",
+        ),
     ],
 )
 def test_exploding_weights_stop_the_chain(capsys, tmp_path, rate, line):

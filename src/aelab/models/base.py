@@ -14,7 +14,10 @@ from aelab.corruption import Corruption
 from aelab.data.batches import Batch, Data, Split, seed_of
 from aelab.errors import UserError
 from aelab.layer import Layer
+from aelab.models.divergence import stop_if_exploded, stop_if_not_finite
 
+WATCHED = 1000  # samples that are looked at once an epoch
+EXPLODED = 100.0  # times the cost of a constant reconstruction, as the mean of an epoch
 Likelihood = Literal["bernoulli", "gaussian"]
 
 
@@ -105,6 +108,12 @@ class Base(pl.LightningModule):
         if self.likelihood == "bernoulli":
             return nll.bernoulli(output, x, weight)
         return nll.gaussian(output, x, 1.0, weight)
+
+    def cost_of_a_constant(self, x: Tensor) -> Tensor:
+        """|−log p(x | code)| when every reconstruction is the mean of the samples x, (batch, input)."""
+        mean = x.mean(0, keepdim=True)
+        output = mean.clamp(1e-3, 1 - 1e-3).logit() if self.likelihood == "bernoulli" else mean
+        return self.negative_log_likelihood(output.expand_as(x), x).abs()
 
     # --- what a variant may add -------------------------------------------------------------------------------------
 
@@ -213,9 +222,12 @@ class Base(pl.LightningModule):
         size = torch.tensor(self._sizes, dtype=torch.float32, device=self.device)
         terms = {name: torch.stack(values).float() for name, values in self._terms.items()}
         loss = self.loss_of(terms)
-        self._stop_if_not_finite(loss)
+        stop_if_not_finite(loss, self.current_epoch, self.rate_key)
         averages = {name: (values * size).sum() / size.sum() for name, values in terms.items()}
         averages["loss"] = (loss * size).sum() / size.sum()
+        if "reconstruction" in averages:
+            limit = EXPLODED * self.cost_of_a_constant(self.trainer.train_dataloader.split.x[:WATCHED])
+            stop_if_exploded(averages["reconstruction"], limit, self.current_epoch, self.rate_key)
         self.log_dict({f"train/{k}": v for k, v in averages.items()}, sync_dist=self.trainer.world_size > 1)
         self.log("train/learning_rate", self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"])
 
@@ -234,13 +246,3 @@ class Base(pl.LightningModule):
                 sums[name] = sums.get(name, 0.0) + term * len(batch.x)
         n = len(split.x)
         self.log_dict({f"val/{k}": v / n for k, v in sums.items()}, sync_dist=self.trainer.world_size > 1, batch_size=n)
-
-    def _stop_if_not_finite(self, loss: Tensor) -> None:
-        bad = ~torch.isfinite(loss)
-        if bool(bad.any()):
-            step = int(bad.nonzero()[0])
-            raise UserError(
-                f"{self.rate_key}: the loss is not finite since step {step} of epoch {self.current_epoch} (step "
-                f"{self.current_epoch * self._batches + step} in all); training stopped, last.ckpt is the last good "
-                f"one; lower {self.rate_key} or set train.clip"
-            )

@@ -9,10 +9,10 @@ from torch import Tensor
 from aelab.data.batches import Data
 from aelab.errors import UserError
 from aelab.layer import Unit
-from aelab.models.base import Base
+from aelab.models.base import WATCHED, Base
+from aelab.models.divergence import stop_if_exploded
 
-WATCHED = 1000  # samples of each set that are looked at once an epoch
-EXPLODED = 10.0  # times the cost of a constant reconstruction
+EXPLODED = 10.0  # times the cost of a constant reconstruction, at the end of an epoch
 
 
 class ByRule(Base):
@@ -58,21 +58,10 @@ class ByRule(Base):
         loader = self.trainer.train_dataloader
         train = loader.augment(loader.split.x[:WATCHED])  # as training sees it
         loss = self.negative_log_likelihood(self(train).output, train)
-        self._stop_if_exploded(loss, train)
+        stop_if_exploded(loss, EXPLODED * self.cost_of_a_constant(train), self.current_epoch, self.rate_key)
         metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}
         metrics |= self.watch(train, self.trainer.datamodule.val.x[:WATCHED])
         self.log_dict(metrics, sync_dist=self.trainer.world_size > 1)
-
-    def _stop_if_exploded(self, loss: Tensor, x: Tensor) -> None:
-        mean = x.mean(0, keepdim=True)
-        constant = mean.clamp(1e-3, 1 - 1e-3).logit() if self.likelihood == "bernoulli" else mean
-        limit = EXPLODED * self.negative_log_likelihood(constant.expand_as(x), x).abs()
-        if not bool(loss < limit):
-            left = "last.ckpt is the last good one" if self.current_epoch else "no checkpoint was written yet"
-            raise UserError(
-                f"{self.rate_key}: the weights exploded in epoch {self.current_epoch}: a reconstruction costs "
-                f"{float(loss):.3g} nats; training stopped, {left}; lower {self.rate_key}"
-            )
 
 
 def check_inputs(visible: Unit, data: Data) -> None:

@@ -12,7 +12,8 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.kernels import linear
 from aelab.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
-from aelab.models.by_rule import WATCHED, ByRule, check_inputs, require
+from aelab.models.base import WATCHED
+from aelab.models.by_rule import ByRule, check_inputs, require
 from aelab.partition import enumerable_units, log_likelihood_exact
 
 EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
