@@ -33,7 +33,7 @@ def bernoulli(p: Tensor) -> Tensor:
     """1[u < p], u uniform in steps of 2⁻²⁴: the same draw as ``torch.bernoulli``, some twelve times cheaper on the CPU.
 
     There the generator is what costs, so an entry gets 16 bits of its own, and the 8 below them are drawn once a call.
-    Every entry is 1 with probability p exactly; two entries of a call are independent to within 2⁻³⁴.
+    An entry is 1 with probability p to within such a step; two entries of a call are independent to within 2⁻³⁴.
     """
     p = p.detach()
     if p.device.type != "cpu" or p.dtype != torch.float32:
