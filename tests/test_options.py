@@ -29,7 +29,7 @@ OTHER = {
     "config:train.clip": "train.clip=0.01",
     "config:train.monitor": "train.monitor=val/squared_error",
     "config:train.patience": "optimizer.lr=0 train.epochs=4 | train.patience=1",
-    "config:evaluate.weights": "schedule=steps schedule.gamma=1000 | evaluate.weights=best",
+    "config:evaluate.weights": "schedule=steps schedule.gamma=100 | evaluate.weights=best",
     "config:evaluate.probe_c": "evaluate.probe_c=100",
     "config:evaluate.probe_scale": "evaluate.probe_scale=all",
     "config:evaluate.knn": "evaluate.knn=0",
