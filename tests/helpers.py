@@ -14,11 +14,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from aelab import config
 from aelab.app import CONF, main
-from aelab.layer import Layer, save_layers
-from aelab.run_folder import write_text
-from aelab.schema import register
+from aelab.config.build import resolved
+from aelab.config.schema import register
+from aelab.files import write_text
+from aelab.rbm.layer import Layer, save_layers
 
 SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv", "evaluate.probe_c=0.01")
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
@@ -65,7 +65,7 @@ def composed(*overrides: str) -> DictConfig:
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
-    return config.resolved(cfg)
+    return resolved(cfg)
 
 
 def small(*overrides: str, epochs: int = 2) -> DictConfig:

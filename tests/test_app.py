@@ -8,8 +8,10 @@ import pytest
 from helpers import CONF, OPTIONS, aelab
 from omegaconf import OmegaConf
 
-from aelab import app, report, run_folder
+from aelab import app, files
 from aelab.errors import UserError
+from aelab.results import report
+from aelab.run import folder as run_folder
 
 TINY = ("logger=csv", "train.epochs=1", "data.train_size=48", "train.batch_size=16", "model.network.widths=[8]")
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "wandb", "matplotlib", "sklearn", "scipy", "optuna", "rich")
@@ -73,7 +75,7 @@ def test_m_runs_every_combination(capsys, made_data, tmp_path):
     for folder in sorted(sweep.glob("[0-9]*")):
         cfg = run_folder.read_config(folder)
         tried.add((cfg.model.n_code, cfg.seed))
-        assert "test/squared_error" in run_folder.read_json(folder / "metrics.json")
+        assert "test/squared_error" in files.read_json(folder / "metrics.json")
     assert tried == {(2, 0), (2, 1), (3, 0), (3, 1)}
 
 
@@ -81,7 +83,7 @@ def test_a_run_says_what_it_reached_and_where_it_lies(capsys, made_data, tmp_pat
     folder = tmp_path / "run"
     outcome = aelab(capsys, *TINY, "model.n_code=2", f"hydra.run.dir={folder}")
     assert outcome.status == 0 and not outcome.error
-    metrics = run_folder.read_json(folder / "metrics.json")
+    metrics = files.read_json(folder / "metrics.json")
     for name in ("test/squared_error", "test/pca_squared_error", "test/psnr", "test/probe_error", "test/knn_error"):
         assert f"{metrics[name]:.4g}" in outcome.output and name in outcome.output
     assert str(folder) in outcome.output.replace("\n", "")
@@ -95,7 +97,7 @@ def test_a_run_says_what_it_reached_and_where_it_lies(capsys, made_data, tmp_pat
 def test_no_line_of_the_table_is_cut_at_80_columns(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "80")
     report.print_run(
-        tmp_path, dict.fromkeys(report.LINES, -12.345678), {"train_seconds": 1.0, "images_per_second": 1.0}
+        tmp_path, dict.fromkeys(report.LINES, -12.345678), {"train_seconds": 1.0, "images_per_second": 1.0}, "ls"
     )
     lines = capsys.readouterr().out.splitlines()
     for name, words in report.LINES.items():
@@ -126,7 +128,7 @@ def test_objective_is_what_a_sweep_is_told():
 
 def test_our_own_fault_keeps_its_traceback(monkeypatch, capsys, made_data, tmp_path):
     """What no person can mend is not dressed up as a message."""
-    monkeypatch.setattr("aelab.train.conclude", lambda *_: 1 / 0)
+    monkeypatch.setattr("aelab.run.train.conclude", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         aelab(capsys, *TINY, f"hydra.run.dir={tmp_path / 'run'}")
 

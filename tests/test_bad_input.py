@@ -13,8 +13,8 @@ import torch
 from fake_data import idx_bytes, write_mnist, write_olivetti
 from helpers import Outcome, aelab, command, composed
 
-from aelab import run_folder
-from aelab.train import run
+from aelab.run import folder as run_folder
+from aelab.run.train import run
 
 QUICK = ("logger=csv", "train.epochs=2", "data.train_size=48", "train.batch_size=16")
 TINY = (*QUICK, "evaluate.probe=false", "evaluate.knn=0", "model.network.widths=[8]", "model.n_code=2")
@@ -105,7 +105,7 @@ MISTAKES = [
     # what is not run, whoever asks for it
     ("model._target_=os.system", "model._target_", ["is not run"]),
     ("++model.network={_target_:aelab.app.os.system,command:ls}", "model.network._target_", ["is not run"]),
-    ("++model.network={_target_:aelab.train.subprocess.run,args:ls}", "model.network._target_", ["is not run"]),
+    ("++model.network={_target_:aelab.run.train.subprocess.run,args:ls}", "model.network._target_", ["is not run"]),
     ("++model.network={_target_:torch.hub.load,repo_or_dir:x}", "model.network._target_", ["is not run"]),
     ("model._target_=aelab.models.linear.Liner", "model._target_", ["cannot find"]),
     # folders that are no runs

@@ -9,8 +9,9 @@ from helpers import aelab as run_command
 from tiny_chain import TINY, assert_same_run, no_figures, quick, run_tiny, weights  # noqa: F401 - a fixture
 
 import aelab
-from aelab import run_folder
-from aelab.layer import encode_through
+from aelab import files
+from aelab.rbm.layer import encode_through
+from aelab.run import folder as run_folder
 
 
 def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path):
@@ -109,8 +110,8 @@ def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[s
             (folder / file).write_text(text)
         (folder / "metrics.json").write_text('{"val/loss": 1.0}')
 
-    monkeypatch.setattr("aelab.train.run", no_run)
-    monkeypatch.setattr("aelab.report.print_chain", lambda *_: None)
+    monkeypatch.setattr("aelab.run.train.run", no_run)
+    monkeypatch.setattr("aelab.results.report.print_chain", lambda *_: None)
     chain = run_tiny(capsys, tmp_path, "chain.fresh=true", *overrides)
     assert chain.outcome.status == 0, chain.outcome.error
     return chain.keys()
@@ -142,7 +143,7 @@ def test_baseline_is_the_same_net_without_pretraining(capsys, tmp_path):
     assert scratch.below == tuned.below
     assert {key for key in tuned.model if tuned.model[key] != scratch.model[key]} == {"start"}
     assert (tuned.train, tuned.optimizer) == (scratch.train, scratch.optimizer)
-    figures = run_folder.read_json(chain.stage("scratch") / "metrics.json")
+    figures = files.read_json(chain.stage("scratch") / "metrics.json")
     assert metrics["test/scratch_squared_error"] == figures["test/squared_error"]
     assert metrics["test/squared_error"] != metrics["test/scratch_squared_error"]
     assert 0 < metrics["test/logistic_pca_squared_error"] < 10

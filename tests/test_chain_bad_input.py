@@ -5,7 +5,7 @@ import torch
 from helpers import made_data, write_sets  # noqa: F401 - fixtures
 from tiny_chain import no_figures, quick, run_tiny, weights  # noqa: F401 - fixtures
 
-from aelab import run_folder
+from aelab.run import folder as run_folder
 
 pytestmark = quick
 

@@ -21,7 +21,9 @@ RANDOM = (
 )
 STAGES = ("rbm1", "rbm2", "finetune")  # of each, 2 epochs of 3 minibatches
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(["aelab.train", "aelab.chain", "aelab.models.rbm", "aelab.metrics", "aelab.figures"])
+server.set_forkserver_preload(
+    ["aelab.run.train", "aelab.run.chain", "aelab.models.rbm", "aelab.results.metrics", "aelab.results.figures"]
+)
 
 
 def run_here(overrides: list[str], log: Path, kill: tuple[str, int] | None) -> None:
@@ -32,7 +34,7 @@ def run_here(overrides: list[str], log: Path, kill: tuple[str, int] | None) -> N
     from aelab.app import main
 
     sys.stdout = sys.stderr = log.open("a", buffering=1)
-    resolve_name("aelab.figures").run_figures = lambda *_: {}
+    resolve_name("aelab.results.figures").run_figures = lambda *_: {}
     if kill is not None:
         where, number = kill
         dotted, _, name = where.partition(":")
@@ -72,15 +74,15 @@ def unbroken(tmp_path_factory) -> Chain:
 @pytest.mark.parametrize(
     "where, number, folder",
     [
-        ("aelab.chain.run_stage", 2, "another"),
+        ("aelab.run.chain.run_stage", 2, "another"),
         ("aelab.models.rbm.RBM.minibatch_step", 2, "chain"),  # before there is any checkpoint
         ("aelab.models.rbm.RBM.minibatch_step", 11, "another"),
         ("aelab.models.deep_autoencoder.DeepAutoencoder.minibatch_step", 5, "chain"),
         ("os.replace:best.ckpt", 2, "chain"),
         ("os.replace:last.ckpt", 6, "chain"),
-        ("aelab.metrics.evaluate", 2, "chain"),
+        ("aelab.results.metrics.evaluate", 2, "chain"),
         ("os.replace:metrics.json", 3, "chain"),
-        ("aelab.chain.record", 1, "chain"),
+        ("aelab.run.chain.record", 1, "chain"),
     ],
 )
 def test_killed_it_goes_on_to_the_same_bits(unbroken, tmp_path, where, number, folder):

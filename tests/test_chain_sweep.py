@@ -12,7 +12,8 @@ from helpers import aelab, composed
 from omegaconf import OmegaConf
 from tiny_chain import TINY, no_figures, run_tiny, weights  # noqa: F401 - a fixture
 
-from aelab import load, run_folder
+from aelab import files, load
+from aelab.run import folder as run_folder
 
 GRID = ("chain.finetune.learning_rate=0.001,0.01,0.1", "chain.finetune.batch_size=20,30")
 
@@ -87,8 +88,8 @@ EACH_RANK = """
 import sys
 from pathlib import Path
 import torch
-from aelab import train
-from aelab.callbacks import Bar
+from aelab.run import train
+from aelab.run.callbacks import Bar
 
 def leave_weights(self, trainer, model):
     torch.save(model.state_dict(), Path(sys.argv[1]) / f"rank{trainer.global_rank}.pt")
@@ -107,7 +108,7 @@ def test_the_ranks_of_a_machine_agree_on_its_weights(tmp_path):
         "data.train_size=60", "data.validation=20", "train.batch_size=20", "train.epochs=2", *TWO,
     )  # fmt: skip
     folder.mkdir()
-    run_folder.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
 
     done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, timeout=300)
 

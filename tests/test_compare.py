@@ -6,8 +6,8 @@ import json
 import pytest
 
 from aelab.errors import UserError
+from aelab.results.tables import show
 from aelab.sweep.compare import compare, read_runs
-from aelab.sweep.tables import show
 
 
 def make_run(folder, n_code, error, epochs=3):

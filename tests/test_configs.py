@@ -7,8 +7,10 @@ import torch
 from helpers import OPTIONS, command, made_layers, small
 
 import aelab
-from aelab import config, run_folder
-from aelab.train import run
+from aelab import files
+from aelab.config.build import asks_for
+from aelab.run import folder as run_folder
+from aelab.run.train import run
 
 RUNNABLE = [option for option in OPTIONS if not option.startswith("chain=")]
 
@@ -16,7 +18,7 @@ RUNNABLE = [option for option in OPTIONS if not option.startswith("chain=")]
 @pytest.mark.parametrize("option", RUNNABLE)
 def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path):
     cfg = small(option)
-    if config.asks_for(cfg.model, "below"):
+    if asks_for(cfg.model, "below"):
         cfg.below = str(made_layers(tmp_path / "below"))
     if cfg.hardware.accelerator == "gpu" and not torch.cuda.is_available():
         pytest.skip("composes; needs a CUDA device to train, and there is none here")
@@ -27,7 +29,7 @@ def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path):
     metrics = run(cfg, folder, command(option))
 
     assert all(math.isfinite(value) for value in metrics.values()), metrics
-    assert metrics == run_folder.read_json(folder / "metrics.json")
+    assert metrics == files.read_json(folder / "metrics.json")
     assert run_folder.read_history(folder)["epoch"] == [0, 1]
     assert (folder / "command.txt").read_text() == f"aelab {option}\n"
     assert run_folder.read_config(folder) == cfg

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from aelab.activation import activation
-from aelab.contractive import SLOPES, jacobian_penalty
 from aelab.errors import UserError
+from aelab.functional.activation import activation
+from aelab.functional.contractive import SLOPES, jacobian_penalty
 
 
 @pytest.mark.parametrize("name", SLOPES)

@@ -8,7 +8,7 @@ from aelab import load
 from aelab.data.digits import digits
 from aelab.errors import UserError
 from aelab.models.contractive import Contractive
-from aelab.train import run
+from aelab.run.train import run
 
 
 def made(**changed) -> Contractive:

@@ -5,8 +5,8 @@ import torch
 from test_energy import small_rbm, states
 from test_partition import yardstick
 
-from aelab import kernels
-from aelab.contrastive_divergence import (
+from aelab.rbm import kernels
+from aelab.rbm.contrastive_divergence import (
     Gradient,
     Phases,
     centred,
@@ -16,9 +16,9 @@ from aelab.contrastive_divergence import (
     update_,
     zero_velocity,
 )
-from aelab.energy import energy, free_energy, mean_h_given_v, mean_v_given_h, sample_h_given_v, sample_v_given_h
-from aelab.layer import Layer
-from aelab.partition import log_z_exact
+from aelab.rbm.energy import energy, free_energy, mean_h_given_v, mean_v_given_h, sample_h_given_v, sample_v_given_h
+from aelab.rbm.layer import Layer
+from aelab.rbm.partition import log_z_exact
 
 # The published table of E[CD-k] does not name its data. How fast the error falls with k is the machine's own, its size
 # is the data's. These three patterns were found by a search for ones that give every figure printed, mean field's too,

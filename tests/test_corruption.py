@@ -8,9 +8,9 @@ import pytest
 import torch
 import yaml
 
-from aelab import corruption
-from aelab.corruption import Blocks, Gaussian, Masking, NoCorruption, SaltAndPepper, blocks
 from aelab.errors import UserError
+from aelab.functional import corruption
+from aelab.functional.corruption import Blocks, Gaussian, Masking, NoCorruption, SaltAndPepper, blocks
 
 IMAGES = torch.full((400, 12 * 10), 0.5)
 FILES = sorted((Path(__file__).parents[1] / "conf" / "corruption").glob("*.yaml"))
@@ -133,6 +133,6 @@ def test_a_value_out_of_range_names_its_key(wrong, key):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_gives_exactly_its_class_s_options(path):
     config = yaml.safe_load(path.read_text())
-    kind = getattr(corruption, config.pop("_target_").removeprefix("aelab.corruption."))
+    kind = getattr(corruption, config.pop("_target_").removeprefix("aelab.functional.corruption."))
     assert list(config) == list(inspect.signature(kind).parameters)
     assert kind(**config).bind((12, 10))(IMAGES).x.shape == IMAGES.shape

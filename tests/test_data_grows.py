@@ -7,11 +7,11 @@ import pytest
 from helpers import aelab as run_command
 from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
-from aelab import run_folder
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Data
+from aelab.run import folder as run_folder
+from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, read_jobs
-from aelab.sweep.leaderboard import Board
 from aelab.sweep.seeds import difference, over_seeds, series_of
 
 BOTH = ["test/class_error", "test/scratch_class_error"]

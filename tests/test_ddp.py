@@ -3,7 +3,8 @@
 import pytest
 from helpers import aelab
 
-from aelab import run_folder
+from aelab import files
+from aelab.run import folder as run_folder
 
 SETTINGS = (
     "data.train_size=120", "train.batch_size=16", "train.epochs=3", "model.n_code=3", "model.network.widths=[8]",
@@ -17,7 +18,7 @@ def test_two_processes_equal_one(capsys, made_data, tmp_path):
     assert aelab(capsys, *SETTINGS, f"hydra.run.dir={one}").status == 0
     outcome = aelab(capsys, *SETTINGS, "hardware.devices=2", "hardware.strategy=ddp", f"hydra.run.dir={two}")
     assert outcome.status == 0, outcome.error
-    a, b = (run_folder.read_json(folder / "metrics.json") for folder in (one, two))
+    a, b = (files.read_json(folder / "metrics.json") for folder in (one, two))
     assert a == pytest.approx(b, rel=1e-4, abs=1e-4)
     a, b = (run_folder.read_history(folder) for folder in (one, two))
     assert a["train/loss"] == pytest.approx(b["train/loss"], rel=1e-5)

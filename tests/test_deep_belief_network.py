@@ -8,17 +8,18 @@ from helpers import composed
 from omegaconf import OmegaConf
 from test_energy import states
 
-from aelab import config, figures
+from aelab.config.build import build_model
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
-from aelab.energy import free_energy
 from aelab.errors import UserError
-from aelab.layer import Layer, decode_through, encode_through
 from aelab.models.base import Training
 from aelab.models.deep_belief_network import DeepBeliefNetwork
-from aelab.run_folder import load, read_checkpoint, read_layers
-from aelab.train import train
-from aelab.wake_sleep import up_down
+from aelab.rbm.energy import free_energy
+from aelab.rbm.layer import Layer, decode_through, encode_through
+from aelab.rbm.wake_sleep import up_down
+from aelab.results import figures
+from aelab.run.folder import load, read_checkpoint, read_layers
+from aelab.run.train import train
 
 CONFIG = dict(
     labels=False, learning_rate=0.1, momentum=0.5, weight_decay=0.01, steps=2, top_only_epochs=0, fantasy_steps=5
@@ -132,7 +133,7 @@ def test_every_key_changes_what_is_learned(key):
     def learned(*overrides):
         torch.manual_seed(0)
         node = composed("model=deep_belief_network", "model.labels=false", *[f"model.{o}" for o in overrides]).model
-        net = config.build_model(node, (6,), below, 3)
+        net = build_model(node, (6,), below, 3)
         net.training_plan = Training(None, lambda progress: 1.0, None, None, 10, 0)
         for seed in range(3):
             torch.manual_seed(seed)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from aelab import elbo
+from aelab.functional import elbo
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import likelihood as nll
-from aelab import load, run_folder
-from aelab.corruption import Masking
+from aelab import files, load
 from aelab.data.batches import Batch
+from aelab.functional import likelihood as nll
+from aelab.functional.corruption import Masking
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Training
 from aelab.models.network import MLP
-from aelab.train import run
+from aelab.run.train import run
 
 
 class Recorder:
@@ -92,5 +92,5 @@ def test_psnr_gained_is_that_of_the_restored_over_the_corrupted(tmp_path):
 def test_a_run_without_corruption_restores_nothing(tmp_path):
     run(small(), tmp_path / "clean", "aelab")
     run(small("corruption=masking", "corruption.fraction=0"), tmp_path / "nothing", "aelab")
-    clean, nothing = (run_folder.read_json(tmp_path / name / "metrics.json") for name in ("clean", "nothing"))
+    clean, nothing = (files.read_json(tmp_path / name / "metrics.json") for name in ("clean", "nothing"))
     assert "test/denoised_squared_error" not in clean | nothing

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from aelab import kernels
-from aelab.energy import (
+from aelab.errors import UserError
+from aelab.rbm import kernels
+from aelab.rbm.energy import (
     energy,
     free_energy,
     free_energy_hidden,
@@ -18,9 +19,8 @@ from aelab.energy import (
     sample_h_given_v,
     sample_v_given_h,
 )
-from aelab.errors import UserError
-from aelab.layer import Layer
-from aelab.partition import log_z_exact
+from aelab.rbm.layer import Layer
+from aelab.rbm.partition import log_z_exact
 
 CLOSE = dict(rtol=1e-9, atol=1e-9)
 

@@ -3,8 +3,8 @@
 import torch
 from test_energy import small_rbm, states
 
-from aelab.energy import free_energy, sample_h_given_v, sample_v_given_h
-from aelab.gibbs import gibbs_sample
+from aelab.rbm.energy import free_energy, sample_h_given_v, sample_v_given_h
+from aelab.rbm.gibbs import gibbs_sample
 
 
 def test_many_chains_follow_the_exact_distribution():

@@ -5,12 +5,12 @@ import torch
 from helpers import small
 from torch.distributions import MultivariateNormal
 
-from aelab import elbo
 from aelab.errors import UserError
+from aelab.functional import elbo
 from aelab.models.hierarchical_vae import HierarchicalVAE, log_normal_per_unit
 from aelab.models.network import MLP
 from aelab.models.vae_evaluation import nll_per_image
-from aelab.train import train
+from aelab.run.train import train
 
 LINEAR = MLP([], "linear", "none", False)
 SETTINGS = dict(

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from aelab.activation import ACTIVATIONS, activation
 from aelab.errors import UserError
-from aelab.initialization import INCOMING, SCHEMES, echo_state, glorot, he, initialize, sparse
+from aelab.functional.activation import ACTIVATIONS, activation
+from aelab.functional.initialization import INCOMING, SCHEMES, echo_state, glorot, he, initialize, sparse
 
 
 @pytest.fixture(autouse=True)

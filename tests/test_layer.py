@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aelab.errors import UserError
-from aelab.layer import Layer, check_fit, decode_through, encode_all, encode_through, load_layers, save_layers
+from aelab.rbm.layer import Layer, check_fit, decode_through, encode_all, encode_through, load_layers, save_layers
 
 
 def stack():

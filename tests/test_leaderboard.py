@@ -12,10 +12,11 @@ from matplotlib.image import imsave
 from omegaconf import OmegaConf
 from toy_sweep import ToySweep
 
-from aelab.errors import UserError
-from aelab.sweep import locks
-from aelab.sweep.jobs import Job, Pruned, outcome, read_job, read_jobs
-from aelab.sweep.leaderboard import Board, publish
+from aelab import locks
+from aelab.errors import Pruned, UserError
+from aelab.sweep.board import Board
+from aelab.sweep.jobs import Job, outcome, read_job, read_jobs
+from aelab.sweep.leaderboard import publish
 from aelab.sweep.summary_run import log_summary, sweep_name
 
 
@@ -120,11 +121,11 @@ def test_a_grid_goes_on_after_a_failure_and_ends_with_status_1(tmp_path):
 def test_a_launcher_that_is_not_installed_says_what_to_install():
     from hydra.core.config_store import ConfigStore
 
-    from hydra_plugins.aelab_optuna.missing import MissingLauncher, register
+    from hydra_plugins.aelab.missing import MissingLauncher, register
 
     register({"no_such_package": {"no_such_launcher": {"n_jobs": -1}}})
     node = ConfigStore.instance().repo["hydra"]["launcher"]["no_such_launcher.yaml"].node
-    assert node._target_ == "hydra_plugins.aelab_optuna.missing.MissingLauncher"
+    assert node._target_ == "hydra_plugins.aelab.missing.MissingLauncher"
     with pytest.raises(UserError, match=r'hydra/launcher=no_such_launcher: .*pip install "aelab\[parallel\]"'):
         MissingLauncher(option=node.option, n_jobs=node.n_jobs).setup()
 

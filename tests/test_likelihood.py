@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Bernoulli, Normal
 
 from aelab.errors import UserError
-from aelab.likelihood import (
+from aelab.functional.likelihood import (
     bernoulli,
     bernoulli_per_sample,
     emphasis,

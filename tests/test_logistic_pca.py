@@ -6,8 +6,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from aelab.errors import UserError
-from aelab.likelihood import bernoulli, squared_error
-from aelab.logistic_pca import (
+from aelab.functional.likelihood import bernoulli, squared_error
+from aelab.functional.logistic_pca import (
     RIDGE,
     LogisticPCA,
     fit_linear_logistic_pca,
@@ -15,7 +15,7 @@ from aelab.logistic_pca import (
     optimal_codes,
     reconstruct,
 )
-from aelab.pca import fit_pca, principal_angles
+from aelab.functional.pca import fit_pca, principal_angles
 
 
 @pytest.fixture(scope="module")

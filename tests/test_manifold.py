@@ -7,7 +7,7 @@ from helpers import composed, small
 
 from aelab.data.swiss_roll import swiss_roll
 from aelab.errors import UserError
-from aelab.train import train
+from aelab.run.train import train
 
 ROLL = ("data=swiss_roll", "data.source.n_train=80", "data.source.n_test=20", "model.likelihood=gaussian")
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers import command, composed
 
-from aelab import config, load, run_folder
-from aelab.train import run
+from aelab import files, load
+from aelab.config.build import build
+from aelab.run.train import run
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def linear(made_data, tmp_path_factory):
 
 
 def data_of(cfg):
-    return config.build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=[])
+    return build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=[])
 
 
 def test_squared_error_is_summed_over_pixels_and_averaged_over_images(linear):
@@ -69,5 +70,5 @@ def test_loss_terms_add_up_to_the_loss(linear):
 def test_metrics_file_is_flat_finite_and_the_same_again(linear, made_data, tmp_path):
     metrics, _, cfg = linear
     again = run(cfg, tmp_path / "again", "aelab")
-    assert again == metrics == run_folder.read_json(tmp_path / "again" / "metrics.json")
+    assert again == metrics == files.read_json(tmp_path / "again" / "metrics.json")
     assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())

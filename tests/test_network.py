@@ -11,9 +11,9 @@ from fake_wandb import FakeServer, dead_port
 from helpers import aelab, small
 from wandb_files import read
 
-from aelab import wandb_start
 from aelab.errors import UserError
-from aelab.train import run
+from aelab.run.train import run
+from aelab.watch import wandb_start
 
 TINY = (
     "train.epochs=2", "train.batch_size=16", "data.train_size=48", "data.validation=16", "evaluate.probe=false",
@@ -177,7 +177,7 @@ def test_a_process_ends_at_once_where_the_network_hangs(server, tmp_path):
     there = server()
     there.silent.set()
     program = (
-        "import sys, time; from pathlib import Path; from aelab import wandb_start as w\n"
+        "import sys, time; from pathlib import Path; from aelab.watch import wandb_start as w\n"
         "folder = Path(sys.argv[1]); run = w.start(folder, 'online', {}, 'abcd1234', project='p')\n"
         "w.finish(run, folder, False)\n"
         "print(time.time())"

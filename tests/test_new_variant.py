@@ -5,7 +5,7 @@ import textwrap
 import pytest
 from helpers import aelab as command_line
 
-from aelab import load, models, run_folder
+from aelab import files, load, models
 
 PYTHON = '''
 """An autoencoder whose code is kept short."""
@@ -63,7 +63,7 @@ def test_one_python_file_and_one_yaml_make_a_variant(variant, tmp_path, capsys):
             f"hydra.run.dir={folder}",
         )
         assert outcome.status == 0, outcome.error
-        metrics = run_folder.read_json(folder / "metrics.json")
+        metrics = files.read_json(folder / "metrics.json")
         assert {"test/length", "val/length", "train/length", "test/squared_error"} <= metrics.keys()
         model = load(folder)
         assert type(model).__name__ == "Short" and (folder / "figures" / "reconstructions.png").exists()

@@ -16,8 +16,10 @@ import yaml
 from fake_data import write_mnist
 from helpers import CONF, OPTIONS, composed, files, made_layers, small
 
-from aelab import config, run_folder, train
+from aelab.config.build import asks_for
 from aelab.errors import UserError
+from aelab.run import folder as run_folder
+from aelab.run import train
 
 # "group:key" or "group=option:key" → overrides that give it another value; before a "|" stand overrides of both runs.
 # {tmp} is an empty folder, {other} another data folder, {below} a run's folder with layers to stand on.
@@ -256,19 +258,19 @@ def recorded(monkeypatch):
     seen = SimpleNamespace(said=[], trainer={})
     note = lambda what: lambda *args, **kwargs: seen.said.append((what, str(args), str(kwargs)))  # noqa: E731
     own = lambda model, data, rows: model.figures(data) if seen.draws else {}  # noqa: E731 - pictures are slow
-    monkeypatch.setattr("aelab.figures.run_figures", own)
+    monkeypatch.setattr("aelab.results.figures.run_figures", own)
     monkeypatch.setattr(torch, "set_num_threads", note("threads"))
     monkeypatch.setattr("aelab.data.download.fetch", lambda *_: (_ for _ in ()).throw(UserError("fetched")))
-    monkeypatch.setattr("aelab.wandb_run.histograms_of", lambda *_: {"histograms": 1})
-    monkeypatch.setattr("aelab.wandb_run.run_id", lambda *_: "id")
-    monkeypatch.setattr("aelab.wandb_run.checkpoints", lambda *_: "checkpoints")
-    monkeypatch.setattr("aelab.wandb_run.WandbRun.drawn", lambda *_: {"drawn": 1})
+    monkeypatch.setattr("aelab.watch.wandb_run.histograms_of", lambda *_: {"histograms": 1})
+    monkeypatch.setattr("aelab.watch.wandb_run.run_id", lambda *_: "id")
+    monkeypatch.setattr("aelab.watch.wandb_run.checkpoints", lambda *_: "checkpoints")
+    monkeypatch.setattr("aelab.watch.wandb_run.WandbRun.drawn", lambda *_: {"drawn": 1})
 
     def start(folder, mode, config, run_id, **about):
         seen.said.append(("start", mode, str(sorted(about.items()))))
         return MagicMock(log=note("log"), watch=note("watch"), log_artifact=note("artifact"))
 
-    monkeypatch.setattr("aelab.wandb_start.start", start)
+    monkeypatch.setattr("aelab.watch.wandb_start.start", start)
     trainer = pl.Trainer.__init__
 
     def init(self, **kwargs):
@@ -292,7 +294,7 @@ def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
     recorded.said.clear()
     recorded.trainer.clear()
     if chain:
-        from aelab.plan import plan
+        from aelab.run.plan import plan
 
         return {"plan": plan(cfg.chain)}
     folder.mkdir(parents=True)
@@ -330,7 +332,7 @@ def prepared(choice: str, overrides: list[str], places: dict, recorded, monkeypa
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     cfg = small(*filled)
-    if config.asks_for(cfg.model, "below"):
+    if asks_for(cfg.model, "below"):
         cfg.below = str(places["below"])
     return cfg, False
 

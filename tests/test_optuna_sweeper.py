@@ -14,13 +14,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from toy_sweep import SEARCH, ToySweep
 
-from aelab.errors import UserError
-from aelab.sweep.jobs import Pruned, read_jobs
+from aelab.errors import Pruned, UserError
+from aelab.sweep.jobs import read_jobs
 from aelab.sweep.pruning import PruneCallback
 from aelab.sweep.space import grid, search_space
 from aelab.sweep.storage import import_optuna, make_sampler, open_storage
 from aelab.sweep.study import SharedStudy
-from hydra_plugins.aelab_optuna.sweeper import directions
+from hydra_plugins.aelab.sweeper import directions
 
 
 def space(*overrides):
@@ -202,10 +202,10 @@ def test_plugins_are_found_without_anything_heavy():
     code = (
         "import sys; from hydra.core.plugins import Plugins; Plugins.instance(); import aelab.sweep.callback;"
         "print([m for m in ('optuna', 'torch', 'pytorch_lightning', 'matplotlib', 'wandb') if m in sys.modules],"
-        "[m for m in sys.modules if m.startswith('hydra_plugins.aelab_optuna.')])"
+        "[m for m in sys.modules if m.startswith('hydra_plugins.aelab.')])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("[] ") and "hydra_plugins.aelab_optuna.sweeper" in shown
+    assert shown.startswith("[] ") and "hydra_plugins.aelab.sweeper" in shown
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from test_energy import joint, small_rbm, states
 
-from aelab.energy import free_energy
 from aelab.errors import UserError
-from aelab.layer import Layer
-from aelab.partition import enumerable_units, log_likelihood_exact, log_z_ais, log_z_exact
+from aelab.rbm.energy import free_energy
+from aelab.rbm.layer import Layer
+from aelab.rbm.partition import enumerable_units, log_likelihood_exact, log_z_ais, log_z_exact
 
 
 def yardstick(n_visible, n_hidden, scale=1.0):

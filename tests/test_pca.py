@@ -9,7 +9,7 @@ import sklearn.decomposition
 import torch
 
 from aelab.errors import UserError
-from aelab.pca import fit_pca, principal_angles, project, reconstruct, squared_error
+from aelab.functional.pca import fit_pca, principal_angles, project, reconstruct, squared_error
 
 
 @pytest.fixture

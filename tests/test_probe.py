@@ -5,9 +5,9 @@ import torch
 from helpers import composed
 from omegaconf import OmegaConf
 
-from aelab import config
+from aelab.config.build import check
 from aelab.errors import UserError
-from aelab.metrics import label_errors
+from aelab.results.metrics import label_errors
 
 
 def probe_error(x: torch.Tensor, y: torch.Tensor, scale: str) -> float:
@@ -40,4 +40,4 @@ def test_the_code_s_unit_and_mean_do_not_matter(code, scale):
 
 def test_another_scale_is_refused():
     with pytest.raises(UserError, match=r"^evaluate\.probe_scale: expected each or all, got 'none'"):
-        config.check(composed("evaluate.probe_scale=none"))
+        check(composed("evaluate.probe_scale=none"))

@@ -5,18 +5,21 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from aelab import app, config, kernels
-from aelab.contrastive_divergence import Gradient
+from aelab import app
+from aelab.config.build import build, resolved
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
-from aelab.energy import free_energy, mean_h_given_v
 from aelab.errors import UserError
-from aelab.layer import Layer
+from aelab.files import read_json
 from aelab.models.base import Base, Training
 from aelab.models.rbm import RBM
-from aelab.monitors import energies, fantasies, step_sizes, unit_activity
-from aelab.run_folder import load, read_checkpoint, read_history, read_json, read_layers
-from aelab.train import train
+from aelab.rbm import kernels
+from aelab.rbm.contrastive_divergence import Gradient
+from aelab.rbm.energy import free_energy, mean_h_given_v
+from aelab.rbm.layer import Layer
+from aelab.rbm.monitors import energies, fantasies, step_sizes, unit_activity
+from aelab.run.folder import load, read_checkpoint, read_history, read_layers
+from aelab.run.train import train
 
 TINY = ["data.train_size=300", "evaluate.probe=false", "evaluate.knn=0", "logger=csv", "schedule=constant"]
 TINY += ["train.batch_size=50", "train.epochs=1", "model.n_hidden=12"]
@@ -25,7 +28,7 @@ TINY += ["train.batch_size=50", "train.epochs=1", "model.n_hidden=12"]
 def composed(*overrides):
     app.register()
     with initialize_config_dir(str(app.CONF), version_base="1.3"):
-        return config.resolved(compose("config", overrides=["model=rbm", *TINY, *overrides]))
+        return resolved(compose("config", overrides=["model=rbm", *TINY, *overrides]))
 
 
 def run(folder, *overrides):
@@ -37,7 +40,7 @@ def run(folder, *overrides):
 
 
 def model(shape=(6,), *overrides, epochs=10):
-    rbm = config.build(composed(*overrides).model, "model", shape=shape)
+    rbm = build(composed(*overrides).model, "model", shape=shape)
     rbm.training_plan = Training(None, lambda progress: 1 - progress, None, None, epochs, 0)
     return rbm
 
@@ -99,7 +102,7 @@ def test_the_fast_path_gives_the_plain_one_s_result(recipe, monkeypatch):
 @pytest.mark.parametrize("recipe", ["h06", "pcd", "guide2010"])
 def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
     overrides = [f"model/recipe={recipe}", "train.epochs=4", "model.momentum_epochs=1"]
-    monkeypatch.setattr("aelab.figures.run_figures", lambda *_: {})
+    monkeypatch.setattr("aelab.results.figures.run_figures", lambda *_: {})
     metrics, weights = run(tmp_path / "whole", *overrides)
 
     def killed(self):

@@ -12,10 +12,12 @@ import torch
 from helpers import CONF, OPTIONS, command, made_layers, small
 from helpers import aelab as aelab_command
 
-import aelab.callbacks
-import aelab.train
-from aelab import config, run_folder
+import aelab.run.callbacks
+import aelab.run.train
+from aelab import files
+from aelab.config.build import asks_for
 from aelab.models.base import Base
+from aelab.run import folder as run_folder
 
 EPOCHS = 4
 RANDOM = (  # every source of randomness and every state that there is at once
@@ -28,7 +30,7 @@ RANDOM = (  # every source of randomness and every state that there is at once
 def no_pictures():
     """Pictures take most of a short run's time and are not compared here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aelab.figures.run_figures", lambda *_: {})
+        patch.setattr("aelab.results.figures.run_figures", lambda *_: {})
         yield
 
 
@@ -38,7 +40,7 @@ def killed(cfg, folder: Path, patch) -> None:
     if child == 0:
         try:
             patch()
-            aelab.train.run(cfg, folder, "aelab")
+            aelab.run.train.run(cfg, folder, "aelab")
         finally:
             os._exit(1)  # it should not have come here
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
@@ -99,7 +101,7 @@ def assert_same(a, b, where: str = "") -> None:
 def unbroken(made_data, tmp_path_factory):
     """The run that the others have to equal."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
-    aelab.train.run(small(*RANDOM, epochs=EPOCHS), folder, "aelab")
+    aelab.run.train.run(small(*RANDOM, epochs=EPOCHS), folder, "aelab")
     return results(folder)
 
 
@@ -108,12 +110,12 @@ MOMENTS = {
     "in the second epoch": at_call(Base, "minibatch_step", 5),
     "in the last epoch": at_call(Base, "minibatch_step", 3 * EPOCHS),
     "while a checkpoint is written": at_call(torch, "save", 2, after=True),
-    "before best.ckpt has its name": at_call(aelab.callbacks.os, "link", 2),
-    "after best.ckpt": at_call(aelab.callbacks.os, "link", 2, after=True),
-    "before history.csv": at_call(aelab.callbacks, "write_history", 2),
-    "after history.csv of the last epoch": at_call(aelab.callbacks, "write_history", EPOCHS, after=True),
-    "when training is over": at_call(aelab.train, "conclude", 1),
-    "before metrics.json": at_call(run_folder, "write_json", 2),
+    "before best.ckpt has its name": at_call(aelab.run.callbacks.os, "link", 2),
+    "after best.ckpt": at_call(aelab.run.callbacks.os, "link", 2, after=True),
+    "before history.csv": at_call(aelab.run.callbacks, "write_history", 2),
+    "after history.csv of the last epoch": at_call(aelab.run.callbacks, "write_history", EPOCHS, after=True),
+    "when training is over": at_call(aelab.run.train, "conclude", 1),
+    "before metrics.json": at_call(files, "write_json", 2),
 }
 
 
@@ -131,11 +133,11 @@ def test_killed_and_resumed_is_unbroken(moment, unbroken, made_data, tmp_path, c
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("model=", "optimizer=", "corruption="))])
 def test_every_model_optimizer_and_corruption_resumes(option, made_data, tmp_path, capsys):
     cfg = small(option, epochs=3)
-    if config.asks_for(cfg.model, "below"):
+    if asks_for(cfg.model, "below"):
         cfg.below = str(made_layers(tmp_path / "below"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    aelab.train.run(cfg, whole, command(option))
-    killed(cfg, broken, at_call(aelab.callbacks, "write_history", 3))
+    aelab.run.train.run(cfg, whole, command(option))
+    killed(cfg, broken, at_call(aelab.run.callbacks, "write_history", 3))
     assert len(run_folder.read_history(broken)["epoch"]) == 2
     assert aelab_command(capsys, f"resume={broken}").status == 0
     assert_same(results(broken), results(whole))
@@ -145,9 +147,9 @@ def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
     """A rate of 0 makes no progress: with a patience of 2 the run ends after three epochs, resumed or not."""
     cfg = small("optimizer.lr=0", "train.patience=2", epochs=6)
     whole = tmp_path / "whole"
-    aelab.train.run(cfg, whole, "aelab")
+    aelab.run.train.run(cfg, whole, "aelab")
     assert run_folder.read_history(whole)["epoch"] == [0, 1, 2]
-    for number, moment in enumerate((at_call(Base, "minibatch_step", 7), at_call(aelab.train, "conclude", 1))):
+    for number, moment in enumerate((at_call(Base, "minibatch_step", 7), at_call(aelab.run.train, "conclude", 1))):
         broken = tmp_path / f"broken{number}"
         killed(cfg, broken, moment)
         assert aelab_command(capsys, f"resume={broken}").status == 0
@@ -156,7 +158,7 @@ def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
 
 def test_more_patience_lets_a_stopped_run_go_on(made_data, tmp_path, capsys):
     folder = tmp_path / "run"
-    aelab.train.run(small("optimizer.lr=0", "train.patience=2", epochs=6), folder, "aelab")
+    aelab.run.train.run(small("optimizer.lr=0", "train.patience=2", epochs=6), folder, "aelab")
     assert aelab_command(capsys, f"resume={folder}", "train.patience=4").status == 0
     assert run_folder.read_history(folder)["epoch"] == [0, 1, 2, 3, 4]
 
@@ -165,8 +167,8 @@ def test_a_finished_run_goes_on_for_more_epochs(made_data, tmp_path, capsys):
     """With a constant rate, two epochs and then two more are four."""
     overrides = (*RANDOM, "schedule=constant", "corruption.final=null")
     short, long = tmp_path / "short", tmp_path / "long"
-    aelab.train.run(small(*overrides, epochs=2), short, "aelab")
-    aelab.train.run(small(*overrides, epochs=4), long, "aelab")
+    aelab.run.train.run(small(*overrides, epochs=2), short, "aelab")
+    aelab.run.train.run(small(*overrides, epochs=4), long, "aelab")
     assert aelab_command(capsys, f"resume={short}", "train.epochs=4").status == 0
     assert run_folder.read_config(short).train.epochs == 4
     assert run_folder.read_config(short).resume is None

@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from aelab import schedule
 from aelab.errors import UserError
+from aelab.functional import schedule
 
 CONF = Path(__file__).parents[1] / "conf"
 

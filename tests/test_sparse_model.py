@@ -6,14 +6,15 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import likelihood as nll
-from aelab import load, sparsity
+from aelab import load
 from aelab.data.batches import Split
 from aelab.data.digits import digits
 from aelab.errors import UserError
+from aelab.functional import likelihood as nll
+from aelab.functional import sparsity
 from aelab.models.network import Single
 from aelab.models.sparse import Sparse, lifetime_frequency
-from aelab.train import run, train
+from aelab.run.train import run, train
 
 
 def made(**changed) -> Sparse:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from aelab import sparsity
 from aelab.errors import UserError
+from aelab.functional import sparsity
 
 
 @pytest.fixture

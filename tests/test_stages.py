@@ -14,11 +14,11 @@ import torch
 from fake_data import write_mnist
 from helpers import aelab, composed
 
-from aelab import stages, store
+from aelab import locks
 from aelab.errors import UserError
-from aelab.layer import Layer, save_layers
-from aelab.stages import find_or_run, key_of, state_of
-from aelab.sweep import locks
+from aelab.rbm.layer import Layer, save_layers
+from aelab.run import stages, store
+from aelab.run.stages import find_or_run, key_of, state_of
 
 
 class Runs:

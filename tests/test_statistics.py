@@ -8,15 +8,16 @@ from helpers import command, made_layers, small
 from torch import nn
 
 import aelab
-from aelab import config, run_folder
+from aelab.config.build import build
 from aelab.data.batches import Batch
 from aelab.errors import UserError
-from aelab.layer import load_layers
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.classifier import Classifier
 from aelab.models.network import MLP
-from aelab.statistics import by_layer, layer_statistics
-from aelab.train import run
+from aelab.rbm.layer import load_layers
+from aelab.results.statistics import by_layer, layer_statistics
+from aelab.run import folder as run_folder
+from aelab.run.train import run
 
 
 def autoencoder(code="sigmoid", tied=False, widths=()):
@@ -111,7 +112,7 @@ def test_a_row_is_the_state_in_which_its_epoch_begins(tmp_path):
     cfg.train.epochs = 2
     run(cfg, tmp_path / "two", command())
 
-    data = config.build(cfg.data, "data", seed=cfg.seed, batch_size=16, below=[])
+    data = build(cfg.data, "data", seed=cfg.seed, batch_size=16, below=[])
     after_one = layer_statistics(aelab.load(tmp_path / "one"), Batch(data.train.x, data.train.y))
     history = by_layer(run_folder.read_history(tmp_path / "two"))
     assert list(history) == list(after_one)

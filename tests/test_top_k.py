@@ -4,12 +4,13 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import likelihood as nll
-from aelab import load, sparsity
+from aelab import load
 from aelab.errors import UserError
+from aelab.functional import likelihood as nll
+from aelab.functional import sparsity
 from aelab.models.network import MLP, Conv, Single
 from aelab.models.top_k import TopK
-from aelab.train import run, train
+from aelab.run.train import run, train
 
 SETTINGS = dict(
     n_code=20, code="linear", likelihood="gaussian", selection="top_k", k=3, k_start=9, anneal=0.5, alpha=2.0,

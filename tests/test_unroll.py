@@ -5,8 +5,8 @@ import torch
 from test_layer import stack
 
 from aelab.errors import UserError
-from aelab.layer import decode_through, encode_through
-from aelab.unroll import unroll
+from aelab.rbm.layer import decode_through, encode_through
+from aelab.rbm.unroll import unroll
 
 
 def binary_stack():

@@ -7,15 +7,15 @@ import torch
 from helpers import small
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from aelab import elbo
-from aelab import likelihood as nll
 from aelab.data.batches import Batch, Split
 from aelab.errors import UserError
+from aelab.functional import elbo
+from aelab.functional import likelihood as nll
 from aelab.models.network import MLP, Conv
 from aelab.models.vae import VAE, sampled_kl
 from aelab.models.vae_evaluation import bound_terms, nll_per_image, quantile_grid
 from aelab.models.vae_evaluation import nll as estimated_nll
-from aelab.train import train
+from aelab.run.train import train
 
 SETTINGS = dict(
     n_code=2, likelihood="bernoulli", sigma=1.0, objective="elbo", samples=1, beta=1.0, warmup=0.0, free_bits=0.0,

@@ -4,10 +4,10 @@ import pytest
 import torch
 from test_energy import states
 
-from aelab.contrastive_divergence import contrastive_divergence
-from aelab.energy import energy, free_energy
-from aelab.layer import Layer
-from aelab.wake_sleep import (
+from aelab.rbm.contrastive_divergence import contrastive_divergence
+from aelab.rbm.energy import energy, free_energy
+from aelab.rbm.layer import Layer
+from aelab.rbm.wake_sleep import (
     generate,
     generative_gradient,
     label_log_probabilities,

@@ -12,9 +12,10 @@ from helpers import aelab, small
 from tiny_chain import run_tiny
 from wandb_files import read
 
-from aelab import callbacks, run_folder
-from aelab.sweep.jobs import Pruned
-from aelab.train import run
+from aelab.errors import Pruned
+from aelab.run import callbacks
+from aelab.run import folder as run_folder
+from aelab.run.train import run
 
 COMMAND = "aelab seed=3 model.n_code=2"
 OFFLINE = ("logger=wandb", "logger.mode=offline")

@@ -14,9 +14,9 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from wandb.sdk.lib.config_util import save_config_file_from_dict
 from wandb_files import Part, read
 
-from aelab import config
-from aelab.plan import plan
-from aelab.run_folder import read_json
+from aelab.config.build import asks_for, check, check_node
+from aelab.files import read_json
+from aelab.run.plan import plan
 
 FOLDER = Path(__file__).parents[1] / "sweeps"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -79,10 +79,10 @@ def test_every_corner_composes_and_every_value_is_checked(path):
 def checked(*overrides: str) -> DictConfig:
     """The config, after every key and value in it was held against what takes it."""
     cfg = composed(*overrides)
-    config.check(cfg)
+    check(cfg)
     for group in ("model", "data", "corruption", "optimizer", "schedule", "logger"):
         node = OmegaConf.to_container(cfg[group])
-        config.check_node(node, group, given={name for name in OFFERED.get(group, ()) if config.asks_for(node, name)})
+        check_node(node, group, given={name for name in OFFERED.get(group, ()) if asks_for(node, name)})
     return cfg
 
 

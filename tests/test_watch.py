@@ -7,8 +7,10 @@ import pytest
 from helpers import aelab, composed, small
 from omegaconf import OmegaConf
 
-from aelab import provenance, run_folder, watch
-from aelab.train import run
+from aelab.run import folder as run_folder
+from aelab.run.train import run
+from aelab.watch import loggers as watch
+from aelab.watch import provenance
 
 TINY = ("evaluate.probe=false", "evaluate.knn=0")
 
@@ -29,7 +31,7 @@ class Writer:
 def test_tensorboard_is_told_each_epoch_once_and_the_end(tmp_path, monkeypatch):
     writer = Writer()
     monkeypatch.setattr(watch, "no_logger", lambda folder, settings: watch.TensorBoard(writer))
-    monkeypatch.setattr(watch.no_logger, "__module__", "aelab.watch")
+    monkeypatch.setattr(watch.no_logger, "__module__", "aelab.watch.loggers")
     metrics = run(small("logger=csv", *TINY), tmp_path / "run", "aelab")
     assert [step for step, _ in writer.rows] == [0, 1, 2]
     history = run_folder.read_history(tmp_path / "run")

@@ -6,10 +6,11 @@ import pytest
 from helpers import aelab as run_command
 from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
-from aelab import run_folder, study_figures
-from aelab.chain import baselines, draw_starts
-from aelab.stages import Stage
-from aelab.statistics import by_layer
+from aelab.results import study_figures
+from aelab.results.statistics import by_layer
+from aelab.run import folder as run_folder
+from aelab.run.chain import baselines, draw_starts
+from aelab.run.stages import Stage
 
 STARTS = ["pretrained", "small", "sparse", "echo_state"]
 TINY = (
@@ -65,7 +66,7 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
 
 
 def test_a_chain_without_a_stage_called_scratch_has_logistic_pca_alone_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("aelab.chain.logistic_pca_error", lambda cfg, folder: 7.0)
+    monkeypatch.setattr("aelab.run.chain.logistic_pca_error", lambda cfg, folder: 7.0)
     stage = Stage(tmp_path, "key", {"test/squared_error": 3.0}, {}, found=False)
     assert baselines(None, {"pretrained": stage}, "pretrained") == {"test/logistic_pca_squared_error": 7.0}
     scratch = stage._replace(metrics={"test/squared_error": 5.0})

@@ -69,4 +69,4 @@ quick = pytest.mark.usefixtures("no_figures")
 @pytest.fixture
 def no_figures(monkeypatch):
     """Pictures take longer than a tiny chain's training."""
-    monkeypatch.setattr("aelab.figures.run_figures", lambda *_: {})
+    monkeypatch.setattr("aelab.results.figures.run_figures", lambda *_: {})

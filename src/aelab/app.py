@@ -8,9 +8,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from aelab.config.messages import one_line
+from aelab.config.schema import register
 from aelab.errors import UserError
-from aelab.messages import one_line
-from aelab.schema import register
 
 PACKAGED = Path(__file__).parent / "conf"  # in an installed wheel
 CONF = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
@@ -54,23 +54,25 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
 
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
     """One run, or a chain of them; returns its objective."""
-    from aelab import config, report
-    from aelab.run_folder import read_json, replaced
-    from aelab.train import run
+    from aelab.config.build import check, resolved
+    from aelab.files import read_json, replaced
+    from aelab.results import report
+    from aelab.run.train import run
+    from aelab.watch.loggers import how_to_look
 
     if cfg.chain.stages:
         return train_chain(cfg, folder, overrides)
     if cfg.resume is not None:
         cfg, folder = resumed(cfg, overrides)
-    cfg = config.resolved(cfg)
-    config.check(cfg)
+    cfg = resolved(cfg)
+    check(cfg)
     command = shlex.join(["aelab", *overrides])
     if cfg.resume is None:
         metrics = run(cfg, folder, command)
     else:
         with replaced(folder / "config.yaml", OmegaConf.to_yaml({**cfg, "resume": None})):
             metrics = run(cfg, folder, command)
-    report.print_run(folder, metrics, read_json(folder / "timing.json"))
+    report.print_run(folder, metrics, read_json(folder / "timing.json"), how_to_look(folder))
     return objective(cfg, metrics)
 
 
@@ -78,8 +80,8 @@ def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | 
     """The stages of ``cfg.chain`` in order; returns the objective, of the last one."""
     from hydra.core.hydra_config import HydraConfig
 
-    from aelab.chain import run_chain
-    from aelab.wandb_start import away_from_agent, has_agent
+    from aelab.run.chain import run_chain
+    from aelab.watch.wandb_start import away_from_agent, has_agent
 
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
@@ -87,7 +89,7 @@ def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | 
     with away_from_agent():
         metrics = run_chain(cfg, folder, overrides, choices)
     if has_agent():
-        from aelab.wandb_run import tell_agent
+        from aelab.watch.wandb_run import tell_agent
 
         tell_agent(OmegaConf.to_container(cfg, resolve=True), folder, metrics)
     return objective(cfg, metrics)
@@ -95,7 +97,8 @@ def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | 
 
 def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The store of finished stages, after deleting what ``delete`` names."""
-    from aelab import report, store
+    from aelab.results import report
+    from aelab.run import store
 
     folder = Path(cfg.chain.store).expanduser()
     for name in store.delete(folder, list(cfg.delete)):
@@ -105,7 +108,7 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
     """The config of the run in ``cfg.resume``, with the few overrides that a run may be given on its way."""
-    from aelab import run_folder
+    from aelab.run import folder as run_folder
 
     folder = Path(cfg.resume)
     old = run_folder.read_config(folder)

@@ -1,4 +1,4 @@
-"""The one exception that a person is meant to read."""
+"""The exceptions that say something to a person: what to mend, and that a trial was given up."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Raise it for anything a person can mend: ``UserError("model.n_code: must be at least 1, got -3; give a size")``.
     """
+
+
+class Pruned(Exception):
+    """A trial that the study's pruner gave up: no failure, and no result either."""

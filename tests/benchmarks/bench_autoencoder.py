@@ -81,7 +81,7 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
     from helpers import composed
 
     from aelab.models.base import Base
-    from aelab.train import train
+    from aelab.run.train import train
 
     widths, n_code = NETS[name]
     cfg = composed(
@@ -130,7 +130,7 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
 
 def startup(folder: Path) -> None:
     """Wall-clock seconds of the command's help, and of a run's way to its first step."""
-    from aelab.run_folder import read_json
+    from aelab.files import read_json
 
     command = [sys.executable, "-m", "aelab.app"]
     times = []

@@ -32,9 +32,11 @@ from bench_rbm_step import hand_written
 from fake_data import idx_bytes
 from hydra import compose, initialize_config_dir
 
-from aelab import app, callbacks, config
-from aelab.layer import Layer
-from aelab.train import train
+from aelab import app
+from aelab.config.build import resolved
+from aelab.rbm.layer import Layer
+from aelab.run import callbacks
+from aelab.run.train import train
 
 VISIBLE, HIDDEN, BATCH = 784, 500, 100
 RATE, MOMENTUM, DECAY = 0.1, 0.5, 2e-4
@@ -63,7 +65,7 @@ def aelab(bits: np.ndarray, folder: Path, *overrides: str) -> Callable[[], float
     settings += ["evaluate.probe=false", "evaluate.knn=0", "schedule=constant", *overrides]
     app.register()
     with initialize_config_dir(str(app.CONF), version_base="1.3"):
-        cfg = config.resolved(compose("config", overrides=settings))
+        cfg = resolved(compose("config", overrides=settings))
     callbacks.Clock = EpochClock
 
     def run() -> float:

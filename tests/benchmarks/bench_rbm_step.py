@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import torch
 
-from aelab import kernels
-from aelab.contrastive_divergence import contrastive_divergence, gradient, update_, zero_velocity
-from aelab.layer import Layer
+from aelab.rbm import kernels
+from aelab.rbm.contrastive_divergence import contrastive_divergence, gradient, update_, zero_velocity
+from aelab.rbm.layer import Layer
 
 RATE, MOMENTUM, DECAY = 0.1, 0.5, 2e-4
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from aelab.data.arrays import Arrays, check
 from aelab.errors import UserError
-from aelab.layer import Layer, encode_all
-from aelab.pca import PCA, fit_pca
+from aelab.functional.pca import PCA, fit_pca
+from aelab.rbm.layer import Layer, decode_through, encode_all
 
 EVALUATION_BATCH = 1000  # samples in a batch of validation or test; changes speed and memory, no result
 MINIBATCHES_IN_CHUNK = 20  # minibatches in one step of the Trainer, whose own cost a step is 0.2 ms
@@ -98,6 +98,10 @@ class Data(pl.LightningDataModule):
     def shape(self) -> tuple[int, ...]:
         """Shape of what the model sees: the image's, or (units,) on top of other layers."""
         return (self.train.x.shape[1],) if self.below else self.pixel_shape
+
+    def to_pixels(self, x: Tensor) -> Tensor:
+        """Inputs of the model → pixels: as they are, or down through the layers below."""
+        return decode_through(self.below, x) if self.below else x
 
     def pca(self, n_code: int) -> PCA:
         """PCA of the training samples, the baseline with a code of the same size; computed once."""

@@ -2,12 +2,12 @@
 
 from torch import Tensor, nn
 
-from aelab.activation import activation
 from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.layer import Layer
+from aelab.functional.activation import activation
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, as_layer
+from aelab.rbm.layer import Layer
 
 
 class Autoencoder(Base):

@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aelab import likelihood as nll
-from aelab.corruption import Corruption
 from aelab.data.batches import Batch, Data, Split, seed_of
 from aelab.errors import UserError
-from aelab.layer import Layer
+from aelab.functional import likelihood as nll
+from aelab.functional.corruption import Corruption
 from aelab.models.divergence import stop_if_exploded, stop_if_not_finite
+from aelab.rbm.layer import Layer
 
 WATCHED = 1000  # samples that are looked at once an epoch
 EXPLODED = 100.0  # times the cost of a constant reconstruction, as the mean of an epoch

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.layer import Unit
 from aelab.models.base import WATCHED, Base
 from aelab.models.divergence import stop_if_exploded
+from aelab.rbm.layer import Unit
 
 EXPLODED = 10.0  # times the cost of a constant reconstruction, at the end of an epoch
 

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.initialization import initialize
-from aelab.layer import Layer
+from aelab.functional.initialization import initialize
 from aelab.models.base import Base, Output
-from aelab.unroll import unroll
+from aelab.rbm.layer import Layer
+from aelab.rbm.unroll import unroll
 
 
 class Classifier(Base):

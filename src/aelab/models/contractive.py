@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from aelab.contractive import SLOPES, jacobian_penalty
 from aelab.errors import UserError
+from aelab.functional.contractive import SLOPES, jacobian_penalty
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Likelihood, Output
 from aelab.models.network import Single

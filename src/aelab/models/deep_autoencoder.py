@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from aelab.initialization import initialize
-from aelab.layer import Layer
+from aelab.functional.initialization import initialize
 from aelab.models.base import Base
-from aelab.unroll import unroll
+from aelab.rbm.layer import Layer
+from aelab.rbm.unroll import unroll
 
 
 class DeepAutoencoder(Base):

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aelab import monitors
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.kernels import linear, momentum_ascent_
-from aelab.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h
 from aelab.models.base import Output
 from aelab.models.by_rule import ByRule, check_inputs, require
-from aelab.wake_sleep import generate, label_log_probabilities, up_down
+from aelab.rbm import monitors
+from aelab.rbm.kernels import linear, momentum_ascent_
+from aelab.rbm.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h
+from aelab.rbm.wake_sleep import generate, label_log_probabilities, up_down
 
 FANTASIES = 10  # pictures in a row, and rows where there are no labels
 
@@ -169,7 +169,7 @@ class DeepBeliefNetwork(ByRule):
 
     def figures(self, data: Data) -> dict[str, object]:
         """Pictures that the net generates, a row a label where it has labels."""
-        from aelab.figures import image_rows
+        from aelab.functional.drawing import image_rows
 
         if len(data.pixel_shape) != 2:
             return {}

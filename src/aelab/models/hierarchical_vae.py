@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aelab import elbo
+from aelab.functional import elbo
 from aelab.models.base import Likelihood
 from aelab.models.network import MLP, Conv
 from aelab.models.vae import VAE, Inference, check

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from aelab.data.batches import Data
 from aelab.errors import UserError
+from aelab.functional.pca import principal_angles
 from aelab.models.base import Base
-from aelab.pca import principal_angles
 
 
 class Linear(Base):

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aelab.activation import activation as activation_by_name
 from aelab.errors import UserError
-from aelab.initialization import initialize
-from aelab.layer import Layer, Unit
+from aelab.functional.activation import activation as activation_by_name
+from aelab.functional.initialization import initialize
+from aelab.rbm.layer import Layer, Unit
 
 
 class MLP:

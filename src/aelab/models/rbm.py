@@ -6,15 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aelab import contrastive_divergence as cd
-from aelab import monitors
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.kernels import linear
-from aelab.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
 from aelab.models.base import WATCHED
 from aelab.models.by_rule import ByRule, check_inputs, require
-from aelab.partition import enumerable_units, log_likelihood_exact
+from aelab.rbm import contrastive_divergence as cd
+from aelab.rbm import monitors
+from aelab.rbm.kernels import linear
+from aelab.rbm.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
+from aelab.rbm.partition import enumerable_units, log_likelihood_exact
 
 EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
 FANTASIES = 10  # chains of each kind in the picture
@@ -23,7 +23,7 @@ FANTASIES = 10  # chains of each kind in the picture
 class RBM(ByRule):
     """p(v, h) ∝ exp(−E(v, h)); the code is the hidden units' mean given v, the reconstruction v's mean given the code.
 
-    The update is the rule itself (:mod:`aelab.contrastive_divergence`), without autograd. Velocities, chains and
+    The update is the rule itself (:mod:`aelab.rbm.contrastive_divergence`), without autograd. Velocities, chains and
     sliding means are buffers: a resumed run goes on with them.
     """
 
@@ -147,11 +147,11 @@ class RBM(ByRule):
 
     def figures(self, data: Data) -> dict[str, object]:
         """The histogram of mean activities, and what Gibbs chains show that start at test samples and at noise."""
-        from aelab.figures import image_rows, pixel_map
+        from aelab.functional.drawing import image_rows
 
         pictures = {"hidden_activity": monitors.activity_histogram(monitors.unit_activity(self.layer(), data.test.x))}
         if len(data.pixel_shape) == 2:
             torch.manual_seed(0)
             fantasies = monitors.fantasies(self.layer(), data.test.x[:FANTASIES])
-            pictures["fantasies"] = image_rows({k: pixel_map(data)(v) for k, v in fantasies.items()}, data.pixel_shape)
+            pictures["fantasies"] = image_rows({k: data.to_pixels(v) for k, v in fantasies.items()}, data.pixel_shape)
         return pictures

@@ -4,9 +4,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aelab import drawing, sparsity
 from aelab.data.batches import Data
 from aelab.errors import UserError
+from aelab.functional import drawing, sparsity
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Base, Likelihood, Output
 from aelab.models.network import MLP, Conv

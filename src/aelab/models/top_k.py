@@ -6,11 +6,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aelab import likelihood as nll
-from aelab import sparsity
-from aelab.activation import activation
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
+from aelab.functional import likelihood as nll
+from aelab.functional import sparsity
+from aelab.functional.activation import activation
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, TransposedLinear

@@ -5,10 +5,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from aelab import elbo
-from aelab import likelihood as nll
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
+from aelab.functional import elbo
+from aelab.functional import likelihood as nll
 from aelab.models import vae_evaluation
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import Base, Likelihood

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -10,12 +10,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from aelab import drawing, elbo
 from aelab.data.batches import Data, Split
-from aelab.layer import decode_through
-
-if TYPE_CHECKING:
-    from aelab.models.vae import VAE
+from aelab.functional import drawing, elbo
 
 ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
 IMAGES_AT_ONCE = 4  # images of one step of the progress bar
@@ -23,7 +19,7 @@ SIDE = 16  # images along a side of the samples and of the manifold
 PAIRS = 8  # interpolations
 
 
-def metrics(model: VAE, data: Data) -> dict[str, float]:
+def metrics(model: Any, data: Data) -> dict[str, float]:
     """``elbo`` = −``reconstruction`` − ``kl``, ``active_units``, and ``nll`` by ``nll_samples`` an image; nats."""
     test = data.test
     reconstruction, kl = bound_terms(model, test)
@@ -36,7 +32,7 @@ def metrics(model: VAE, data: Data) -> dict[str, float]:
 
 
 @torch.no_grad()
-def bound_terms(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
+def bound_terms(model: Any, split: Split) -> tuple[Tensor, Tensor]:
     """−E_q log p(x | z), (), and KL(q ‖ p) of each latent unit, (latent,); nats, averaged over the split."""
     torch.manual_seed(0)
     reconstruction, kl = 0.0, 0.0
@@ -47,7 +43,7 @@ def bound_terms(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
     return reconstruction, kl
 
 
-def nll(model: VAE, split: Split, samples: int) -> Tensor:
+def nll(model: Any, split: Split, samples: int) -> Tensor:
     """−log p(x) averaged over the split, nats, estimated from above; a progress bar where there is a terminal."""
     console = Console(stderr=True)
     pieces = track(
@@ -58,7 +54,7 @@ def nll(model: VAE, split: Split, samples: int) -> Tensor:
 
 
 @torch.no_grad()
-def nll_per_image(model: VAE, x: Tensor, samples: int) -> Tensor:
+def nll_per_image(model: Any, x: Tensor, samples: int) -> Tensor:
     """−log 1/k Σ_i p(x, z_i) / q(z_i | x), k = ``samples`` (Burda et al. 2015); x (batch, input) → (batch,), nats."""
     at_once = max(1, ROWS_AT_ONCE // len(x))
     log_sum = x.new_full((len(x),), -torch.inf)
@@ -70,7 +66,7 @@ def nll_per_image(model: VAE, x: Tensor, samples: int) -> Tensor:
 
 
 @torch.no_grad()
-def figures(model: VAE, data: Data) -> dict[str, Figure]:
+def figures(model: Any, data: Data) -> dict[str, Figure]:
     """``kl`` of each latent unit; for images ``samples``, ``interpolations`` and, of a 2-D code, its ``manifold``."""
     torch.manual_seed(0)
     kl = bound_terms(model, data.test)[1].sort(descending=True).values
@@ -83,13 +79,11 @@ def figures(model: VAE, data: Data) -> dict[str, Figure]:
     images = {"samples": model.sample(SIDE * SIDE)} | {name: model.decode(code) for name, code in codes.items()}
     for name, x in images.items():
         columns = 2 + PAIRS if name == "interpolations" else SIDE
-        drawn[name] = drawing.image_mosaic(
-            decode_through(data.below, x) if data.below else x, data.pixel_shape, columns
-        )
+        drawn[name] = drawing.image_mosaic(data.to_pixels(x), data.pixel_shape, columns)
     return drawn
 
 
-def interpolations(model: VAE, x: Tensor) -> Tensor:
+def interpolations(model: Any, x: Tensor) -> Tensor:
     """Codes on straight lines between the mean codes of neighbouring images, a row each, both ends included."""
     code = model.encode(x[: 2 * PAIRS])
     weight = torch.linspace(0, 1, 2 + PAIRS, device=code.device)[:, None]

@@ -11,8 +11,8 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from aelab.run_folder import write_text
-from aelab.sweep import locks
+from aelab import locks
+from aelab.files import write_text
 from aelab.sweep.jobs import Job, names, outcome, read_jobs
 
 ADDED = ("trial.", "logger.group=")  # what a sweep adds to a job's overrides: no choice of anybody
@@ -56,7 +56,8 @@ class Leaderboard(Callback):
         jobs = read_jobs(folder)
         if not jobs:
             return
-        from aelab.sweep.leaderboard import Board, publish
+        from aelab.sweep.board import Board
+        from aelab.sweep.leaderboard import publish
 
         directions = OmegaConf.select(config, "hydra.sweeper.direction", default=None) or config.direction
         board = Board(jobs, names(config.objective), names(directions)[0])

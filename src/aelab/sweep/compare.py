@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aelab.errors import UserError
-from aelab.run_folder import read_history, read_json, write_text
-from aelab.sweep import tables
+from aelab.files import read_json, write_text
+from aelab.results import tables
+from aelab.run.folder import read_history
 from aelab.sweep.pictures import save
 
 if TYPE_CHECKING:

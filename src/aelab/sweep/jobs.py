@@ -7,15 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aelab.run_folder import write_text
-from aelab.sweep import locks
+from aelab import locks
+from aelab.errors import Pruned
+from aelab.files import write_text
 
 Status = Literal["running", "done", "pruned", "failed", "killed"]
 Outcome = tuple[Status, list[float], str]  # how it ended, its objectives, the one line that says why
-
-
-class Pruned(Exception):
-    """A trial that the study's pruner gave up: no failure, and no result either."""
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aelab.run_folder import write_whole
-from aelab.sweep.leaderboard import Board, settings, value_of
-from aelab.sweep.tables import cell
+from aelab.files import write_whole
+from aelab.results.tables import cell
+from aelab.sweep.board import Board, settings, value_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from aelab.errors import UserError
-from aelab.sweep.jobs import Pruned
+from aelab.errors import Pruned, UserError
 from aelab.sweep.storage import load_study
 
 

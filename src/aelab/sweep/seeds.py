@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aelab.sweep.leaderboard import Board, value_of
+from aelab.sweep.board import Board, value_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

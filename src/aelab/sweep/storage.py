@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aelab import locks
 from aelab.errors import UserError
-from aelab.sweep import locks
 
 if TYPE_CHECKING:
     import optuna

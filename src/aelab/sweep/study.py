@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aelab import locks
 from aelab.errors import UserError
-from aelab.sweep import locks
 from aelab.sweep.jobs import Outcome, Status
 from aelab.sweep.space import grid, suggest
 from aelab.sweep.storage import import_optuna, make_pruner, make_sampler, open_storage, storage_name

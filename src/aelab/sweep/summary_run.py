@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab.sweep.tables import Row, cell
+from aelab.results.tables import Row, cell
 
 
 def sweep_name(folder: Path) -> str:
@@ -26,7 +26,7 @@ def log_summary(rows: list[Row], pictures: list[Path], folder: Path, config: Dic
 
     import wandb
 
-    from aelab import wandb_start
+    from aelab.watch import wandb_start
 
     name = sweep_name(folder)
     logger = {key: OmegaConf.select(config, f"logger.{key}", default=None) for key in ("project", "entity")}

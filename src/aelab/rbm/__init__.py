@@ -1,0 +1,1 @@
+"""The restricted Boltzmann machine and its stack, as pure functions of layers."""

@@ -1,0 +1,166 @@
+"""The value one stage of a chain hands to the next: a layer of units and the weights between them."""
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from aelab.errors import UserError
+from aelab.rbm.kernels import linear
+
+Unit = Literal["bernoulli", "gaussian", "relu"]
+MEAN: dict[Unit, str] = {"bernoulli": "sigmoid", "gaussian": "none", "relu": "relu"}
+FORMAT = "aelab.layers.1"
+DAMAGE = (  # what torch.load and the checks after it raise on a file that is cut, altered or something else
+    OSError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
+class Layer(NamedTuple):
+    """Two layers of units and their symmetric connection.
+
+    ``W`` (visible, hidden), ``b_hidden`` (hidden,), ``b_visible`` (visible,); ``hidden`` and ``visible`` name the unit
+    types; ``log_var_visible`` (visible,) is the log variance of Gaussian visible units (None: unit variance) and is
+    ignored for the others.
+    """
+
+    W: Tensor
+    b_hidden: Tensor
+    b_visible: Tensor
+    hidden: Unit
+    visible: Unit
+    log_var_visible: Tensor | None = None
+
+    def to(self, *args) -> "Layer":
+        """The layer with every tensor moved: ``Tensor.to``'s arguments, a device or a dtype."""
+        return Layer(*(field.to(*args) if isinstance(field, Tensor) else field for field in self))
+
+
+def scaled_visible(v: Tensor, layer: Layer) -> Tensor:
+    """v/σ² for Gaussian visible units, v for the others: what the hidden units see of v (batch, visible)."""
+    if layer.visible != "gaussian" or layer.log_var_visible is None:
+        return v
+    return v * torch.exp(-layer.log_var_visible)
+
+
+def mean_h_given_v(v: Tensor, layer: Layer) -> Tensor:
+    """g(b_hidden + (v/σ²) W), (batch, hidden): g is logistic, the identity or max(0, ·) by the hidden units' type.
+
+    For a rectified unit it is the value without its noise.
+    """
+    return linear(scaled_visible(v, layer), layer.W, layer.b_hidden, MEAN[layer.hidden])
+
+
+def mean_v_given_h(h: Tensor, layer: Layer) -> Tensor:
+    """g(b_visible + W h), (batch, visible)."""
+    return linear(h, layer.W.t(), layer.b_visible, MEAN[layer.visible])
+
+
+def encode_through(layers: list[Layer], x: Tensor) -> Tensor:
+    """The means of each layer's hidden units given those below it, from x (batch, input) up to the code."""
+    for layer in layers:
+        x = mean_h_given_v(x, layer)
+    return x
+
+
+def decode_through(layers: list[Layer], code: Tensor) -> Tensor:
+    """The means of each layer's visible units given those above it, from the code (batch, code) down to the input."""
+    for layer in reversed(layers):
+        code = mean_v_given_h(code, layer)
+    return code
+
+
+@torch.no_grad()
+def encode_all(layers: list[Layer], x: Tensor, batch: int = 4096) -> Tensor:
+    """``encode_through`` in pieces of ``batch`` rows on the layers' device; the codes lie where x does."""
+    if not layers:
+        return x
+    code = x.new_empty(len(x), layers[-1].W.shape[1])
+    for rows, out in zip(x.split(batch), code.split(batch)):
+        out.copy_(encode_through(layers, rows.to(layers[0].W.device)))
+    return code
+
+
+def check_fit(layers: list[Layer], key: str, n_input: int | None = None) -> None:
+    """Raises ``UserError`` at ``key`` unless each layer's visible units are as many as the units below it."""
+    below, what = n_input, "the data"
+    for number, layer in enumerate(layers, 1):
+        visible, hidden = layer.W.shape
+        if below is not None and below != visible:
+            raise UserError(
+                f"{key}: layer {number} takes {visible} units, but {what} has {below}; stack layers whose widths fit"
+            )
+        below, what = hidden, f"layer {number}"
+
+
+def save_layers(path: str | os.PathLike, layers: list[Layer]) -> None:
+    """Writes the layers whole or not at all: plain tensors and strings, the same bytes for the same layers."""
+    cpu = [
+        {k: t.detach().cpu().contiguous().clone() if isinstance(t, Tensor) else t for k, t in layer._asdict().items()}
+        for layer in layers
+    ]
+    buffer = io.BytesIO()  # through a buffer: torch writes a file's own name into the file
+    torch.save({"format": FORMAT, "digest": _digest(cpu), "layers": cpu}, buffer)
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_layers(path: str | os.PathLike) -> list[Layer]:
+    """The layers that ``save_layers`` wrote, on the CPU; executes nothing. A file that is not whole: ``UserError``."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["format"] != FORMAT:
+            raise ValueError(f"format {saved['format']!r}")
+        if saved["digest"] != _digest(saved["layers"]):
+            raise ValueError("its numbers are not those that were written")
+        layers = [_validated(Layer(**fields)) for fields in saved["layers"]]
+    except FileNotFoundError as error:
+        raise UserError(f"below: {path} does not exist; name the folder of a finished run") from error
+    except DAMAGE as error:
+        reason = str(error).split("\n")[0][:120]
+        raise UserError(f"below: {path} is damaged or no layer file ({reason}); run that stage again") from error
+    check_fit(layers, "below")
+    return layers
+
+
+def _digest(layers: list[dict]) -> str:
+    """SHA-256 of every value in order: torch reads a file whose numbers have rotted without a word."""
+    digest = hashlib.sha256()
+    for name, value in (item for layer in layers for item in layer.items()):
+        if isinstance(value, Tensor):
+            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+            value = (value.dtype, tuple(value.shape))
+        digest.update(f"{name} {value}".encode())
+    return digest.hexdigest()
+
+
+def _validated(layer: Layer) -> Layer:
+    expected = {"b_hidden": layer.W.shape[1:], "b_visible": layer.W.shape[:1], "log_var_visible": layer.W.shape[:1]}
+    for name in ("W", *expected):
+        tensor = getattr(layer, name)
+        if name == "log_var_visible" and tensor is None:
+            continue
+        if not (isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.isfinite().all()):
+            raise ValueError(f"{name} is not a tensor of finite numbers")
+        if tensor.shape != expected.get(name, tensor.shape) or layer.W.ndim != 2:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
+    if layer.hidden not in get_args(Unit) or layer.visible not in get_args(Unit):
+        raise ValueError(f"unit types {layer.hidden!r}, {layer.visible!r}")
+    return layer

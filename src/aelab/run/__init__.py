@@ -1,0 +1,1 @@
+"""One run, and runs in order: training, the run folder, chains, the store of finished stages."""

@@ -1,0 +1,162 @@
+"""A run in Weights & Biases: a row an epoch, best values, pictures; on request histograms, gradients, checkpoints."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from aelab.files import read_json, write_text
+from aelab.watch import provenance, wandb_start
+from aelab.watch.place import Watch
+
+BEST = dict.fromkeys(("val/loss", "val/squared_error", "val/class_error"), "min")
+BEST |= dict.fromkeys(("val/pseudo_log_likelihood", "val/elbo"), "max")
+CODES = 1000  # validation samples whose codes a histogram shows
+BINS = 64
+
+
+class WandbRun(Watch):
+    """One W&B run of one run folder: begun once training is ready, ended with the run, gone on with by a resumed one.
+
+    ``about`` is what the run is found by: project, entity, name, group, job_type, tags. ``pictures_every`` epochs the
+    figures are drawn and shown (0: at the end only).
+    """
+
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], mode: str, about: dict[str, Any], pictures_every: int,
+        histograms: bool, gradients: bool, artifacts: bool,
+    ):  # fmt: skip
+        self.folder, self.mode, self.about = folder, mode, about
+        self.config = provenance.settings(settings)
+        self.best = {**BEST, settings["train"]["monitor"]: "min"}
+        self.pictures_every, self.histograms = pictures_every, histograms
+        self.gradients, self.artifacts = gradients, artifacts
+        self.run = None
+        self.epochs = self.offset = 0
+
+    def begin(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        self.offset = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
+        command = self.folder / "command.txt"
+        name = self.about["name"] or self.folder.name
+        notes = command.read_text().strip() if command.exists() else None
+        config = self.config | provenance.code_state()
+        with wandb_start.harmless(self.folder):
+            run = wandb_start.start(
+                self.folder, self.mode, config, run_id(self.folder), **{**self.about, "name": name, "notes": notes}
+            )
+            run.define_metric("epoch")
+            run.define_metric("*", step_metric="epoch")
+            for metric, best in self.best.items():
+                run.define_metric(metric, step_metric="epoch", summary=f"{best},last")
+            self.run = run
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        self.epochs = trainer.current_epoch  # as restored, and not before now
+        if self.run is not None and self.gradients:
+            with wandb_start.harmless(self.folder):
+                self.run.log({}, step=self.step(self.epochs), commit=False)  # where the gradients of a resumed run go
+                self.run.watch(
+                    model, log="gradients", log_freq=trainer.train_dataloader.n_batches, idx=0
+                )  # a second run of a process has no other names
+
+    def epoch(self, trainer: pl.Trainer, model: pl.LightningModule, rows: list[dict[str, float]]) -> None:
+        if self.run is None:
+            return
+        row: dict[str, Any] = dict(rows[-1])
+        self.epochs = row["epoch"] + 1
+        last = trainer.should_stop or self.epochs >= trainer.max_epochs  # its pictures come with the end
+        draws = self.pictures_every and self.epochs % self.pictures_every == 0 and not last
+        if draws or self.histograms:
+            model.eval()
+            with torch.random.fork_rng(), torch.no_grad():  # looking changes no draw of the run
+                row |= histograms_of(model, trainer.datamodule.val.x[:CODES]) if self.histograms else {}
+                row |= self.drawn(model, trainer.datamodule, rows) if draws else {}
+            model.train()
+        with wandb_start.harmless(self.folder):
+            self.run.log(row, step=self.step(row["epoch"]), commit=True)
+
+    def step(self, epoch: int) -> int:
+        """W&B's own count, which must never go back: the epoch, and one for each part of the run that ended before."""
+        return epoch + self.offset
+
+    def drawn(self, model: pl.LightningModule, data: Any, rows: list[dict[str, float]]) -> dict[str, Any]:
+        """The run's figures as they are now, kept in figures/epoch-N too."""
+        from aelab.results import figures
+
+        drawn = figures.run_figures(model, data, rows)
+        return self.shown(figures.save(drawn, self.folder / f"figures/epoch-{self.epochs}"))
+
+    def shown(self, pictures: dict[str, Path]) -> dict[str, Any]:
+        import wandb
+
+        caption = f"after {self.epochs} epochs"
+        return {f"figures/{k}": wandb.Image(str(path), caption=f"{k}, {caption}") for k, path in pictures.items()}
+
+    def end(self, metrics: dict[str, float], pictures: dict[str, Path], failed: bool, reason: str) -> None:
+        if self.run is None:
+            return
+        run, self.run = self.run, None
+        with wandb_start.harmless(self.folder):
+            if self.gradients:
+                run.unwatch()
+            if pictures:
+                run.log(
+                    {"epoch": max(self.epochs - 1, 0), **self.shown(pictures)}, step=self.step(self.epochs), commit=True
+                )
+            timing = {f"timing/{k}": v for k, v in read_json(self.folder / "timing.json").items()} if metrics else {}
+            tested = {k: v for k, v in metrics.items() if not k.startswith(("train/", "val/"))}
+            run.summary.update({**tested, **timing, **({"ended": reason} if reason else {})})
+            if self.artifacts and not failed:
+                run.log_artifact(checkpoints(self.folder, run.id))
+        with wandb_start.harmless(self.folder):
+            wandb_start.finish(run, self.folder, failed)
+
+
+def tell_agent(cfg: dict[str, Any], folder: Path, metrics: dict[str, float]) -> None:
+    """What a chain came to, as the run that ``wandb agent`` waits for: its stages are others, or were found."""
+    import wandb
+
+    if not wandb_start.has_agent() or "group" not in cfg["logger"]:
+        return
+    about = {key: cfg["logger"][key] for key in ("project", "entity", "name", "tags")}
+    about |= {"group": cfg["logger"]["group"] or folder.name, "job_type": "chain"}
+    config = provenance.settings(cfg) | provenance.code_state()
+    with wandb_start.harmless(folder):
+        run = wandb_start.start(folder, wandb_start.wanted(cfg["logger"]["mode"]), config, run_id(folder), **about)
+        figures = sorted((folder / "figures").glob("*.png"))
+        run.log(metrics | {f"figures/{path.stem}": wandb.Image(str(path), caption=path.stem) for path in figures})
+        wandb_start.finish(run, folder, failed=False)
+
+
+def histograms_of(model: pl.LightningModule, x: torch.Tensor) -> dict[str, Any]:
+    """Every weight of ``model``, and its code of the samples ``x``, as W&B histograms."""
+    import numpy as np
+    import wandb
+
+    tensors = {f"weights/{name}": weight for name, weight in model.named_parameters()} | {"code": model.encode(x)}
+    arrays = {name: tensor.detach().float().cpu().numpy() for name, tensor in tensors.items()}
+    return {
+        name: wandb.Histogram(np_histogram=np.histogram(array[np.isfinite(array)], bins=BINS))
+        for name, array in arrays.items()
+    }
+
+
+def checkpoints(folder: Path, run_id: str) -> Any:
+    """The run's checkpoints and what it hands on, as an artifact of type model."""
+    import wandb
+
+    artifact = wandb.Artifact(f"run-{run_id}", type="model")
+    for name in ("config.yaml", "last.ckpt", "best.ckpt", "layers.pt", "below.pt"):
+        if (folder / name).exists():
+            artifact.add_file(str(folder / name), name)
+    return artifact
+
+
+def run_id(folder: Path) -> str:
+    """The id of this folder's W&B run: drawn at its first start and kept there, for a resumed run is the same."""
+    path = folder / "wandb-id"
+    if not path.exists():
+        write_text(path, secrets.token_hex(4))
+    return path.read_text()

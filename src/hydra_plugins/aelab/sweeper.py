@@ -1,0 +1,154 @@
+"""Optuna for Hydra: ``aelab -m hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(1e-4,1e-1))'``."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+
+class OptunaSweeper(Sweeper):
+    """A search that can be killed, joined and gone on with: each option is told of in conf/hydra/sweeper/optuna.yaml.
+
+    A trial is the job of its number in the folder of its number. Jobs are launched ``n_jobs`` at a time; for work
+    without a barrier start the same command several times, each process then asks for its next trial when it is free.
+    """
+
+    def __init__(
+        self,
+        study_name: str,
+        n_trials: int | None,
+        n_jobs: int,
+        direction: str | Sequence[str],
+        sampler: str,
+        seed: int,
+        n_startup_trials: int,
+        pruner: str,
+        prune_after: int,
+        patience: int,
+        max_epochs: int,
+        storage: str,
+        retry: bool,
+        params: dict[str, Any],
+    ) -> None:
+        self.study_name, self.storage, self.retry = study_name, storage, retry
+        self.n_trials, self.n_jobs = n_trials, n_jobs
+        self.direction = direction
+        self.sampler = {"name": sampler, "seed": seed, "startup": n_startup_trials}
+        self.pruner = {
+            "name": pruner,
+            "startup": n_startup_trials,
+            "after": prune_after,
+            "patience": patience,
+            "max_epochs": max_epochs,
+        }
+        self.params = dict(params)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.folder = Path(config.hydra.sweep.dir)
+        self.directions = directions(self.direction, OmegaConf.select(config, "objective", default=""))
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> int:
+        """Run trials until there are ``n_trials``; returns how many this process ran."""
+        from aelab.files import write_text
+        from aelab.sweep.launching import cores
+
+        study, fixed = self._begin(arguments)
+        write_text(self.folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
+        at_once = self.n_jobs if self.n_jobs > 0 else cores()
+        ran = 0
+        while batch := study.take(at_once, self._ended):
+            for number, outcome in self._run(study, dict(batch), fixed, first=ran == 0).items():
+                study.tell(number, *outcome)
+                log.info("trial %d: %s", number, " ".join(map(str, (outcome[0], *outcome[1], outcome[2]))))
+            ran += len(batch)
+        if others := study.at_work_elsewhere():
+            log.info("trials %s are at work in other processes; this command again collects what they leave", others)
+        return ran
+
+    def _begin(self, arguments: list[str]) -> Any:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        from aelab.sweep.space import search_space, suggest
+        from aelab.sweep.storage import import_optuna
+        from aelab.sweep.study import SharedStudy
+
+        optuna = import_optuna()
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        space, fixed = search_space(parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()] + arguments))
+        # A mistyped key is found here, before there is a study that holds it.
+        sample = suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(), space)
+        self.hydra_context.config_loader.load_sweep_config(self.config, [*fixed, *sample])
+        study = SharedStudy(
+            folder=self.folder,
+            name=self.study_name,
+            storage=self.storage,
+            directions=self.directions,
+            space=space,
+            fixed=fixed,
+            sampler=self.sampler,
+            pruner=self.pruner,
+            n_trials=self.n_trials,
+            retry=self.retry,
+        )
+        return study, fixed
+
+    def _run(self, study: Any, batch: dict[int, list[str]], fixed: list[str], first: bool) -> dict[int, Any]:
+        """Launch trials, number -> swept overrides; returns their outcomes, number -> (status, objectives, reason)."""
+        from aelab.sweep.jobs import one_line, outcome, read_job
+        from aelab.sweep.launching import launch, returned
+
+        for half_done in (self.folder / str(number) for number in batch):
+            if read_job(half_done):
+                shutil.rmtree(half_done)  # of a process that was killed
+        jobs = [[*fixed, *values, *self._pruning(study, number)] for number, values in batch.items()]
+        try:
+            returns = launch(self.launcher, self.config, jobs, min(batch))
+        except Exception as error:  # the launcher's own: a worker out of memory, a job that the cluster cancelled
+            if first and not any(read_job(self.folder / str(number)) for number in batch):
+                raise  # no job has ever begun: no trial is at fault
+            lost = ("failed", [], one_line(error))
+            return {number: self._ended(number, values) or lost for number, values in batch.items()}
+        return {number: outcome(returned(job)) for number, job in zip(batch, returns, strict=True)}
+
+    def _ended(self, number: int, values: list[str]) -> Any:
+        """The outcome of a trial whose job had ended when the sweep was killed, as its folder tells; else None."""
+        from aelab.sweep.jobs import read_job
+
+        job = read_job(self.folder / str(number))
+        if job is None or job.status == "running" or not set(values) <= set(job.overrides):
+            return None
+        return job.status, job.values, job.reason
+
+    def _pruning(self, study: Any, number: int) -> list[str]:
+        """What a trial needs to report to its study; nothing where nothing is pruned."""
+        if self.pruner["name"] == "none":
+            return []
+        from aelab.sweep.launching import override
+
+        where = [override("trial.storage", study.storage), override("trial.study", self.study_name)]
+        return [*where, f"trial.number={number}"]
+
+
+def directions(asked: str | Sequence[str], objective: str) -> list[str]:
+    """A direction for every objective; one is for all. Raises UserError when they do not match."""
+    from aelab.errors import UserError
+    from aelab.sweep.jobs import names
+
+    given, objectives = names(asked), names(objective)
+    if unknown := [name for name in given if name not in ("minimize", "maximize")]:
+        raise UserError(f"hydra.sweeper.direction: {unknown[0]!r} is neither minimize nor maximize; give one of them")
+    if len(given) not in (1, len(objectives)):
+        raise UserError(f"hydra.sweeper.direction: {len(given)} for {len(objectives)} objectives; give one for each")
+    return given * len(objectives) if len(given) == 1 else given
