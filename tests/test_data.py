@@ -102,7 +102,7 @@ def test_read_idx_reads_other_types_and_a_gz_name_that_lies(tmp_path, array):
 
 IMAGES = idx_bytes(np.zeros((3, 28, 28), np.uint8))
 HUGE = bytes([0, 0, 8, 3]) + b"\xff" * 12 + bytes(100)
-PACKED = gzip.compress(np.random.default_rng(0).bytes(5000))
+PACKED = gzip.compress(np.random.default_rng(0).bytes(5000), mtime=0)
 
 
 @pytest.mark.parametrize(
