@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aelab.data.arrays import Arrays
-from aelab.data.batches import Chunks, Data, Split, seed_of, shifted
+from aelab.data.batches import Chunks, Data, Split, seed_of
 from aelab.errors import UserError
 
 
@@ -17,7 +17,8 @@ def made(n: int = 100, n_test: int = 20) -> Arrays:
 
 
 def data(**changes) -> Data:
-    settings = {"validation": 0.2, "train_size": None, "binarize": "none", "shift": 0, "seed": 0, "batch_size": 16}
+    settings = {"validation": 0.2, "train_size": None, "binarize": "none", "seed": 0, "batch_size": 16}
+    settings |= {"shift": 0, "mirror": "none", "rotate": 0.0, "zoom": 0.0, "mix": 0.0}
     settings |= {"source": made(), "name": "made", "root": None, "cache": "", "download": False, "below": []}
     return Data(**{**settings, **changes})
 
@@ -82,21 +83,6 @@ def test_threshold_and_bernoulli():
     many = drawn._augment(torch.full((4000, 12), 0.75))
     assert many.unique().tolist() == [0, 1] and abs(float(many.mean()) - 0.75) < 5 * (0.75 * 0.25 / many.numel()) ** 0.5
     assert not many.equal(drawn._augment(torch.full((4000, 12), 0.75)))
-
-
-def test_a_shift_moves_whole_images():
-    image = torch.zeros(5, 6)
-    image[2, 3] = 1.0
-    moved = shifted(image.flatten().repeat(2000, 1), (5, 6), 1).view(2000, 5, 6)
-    assert moved.sum((1, 2)).tolist() == [1.0] * 2000
-    places = {tuple(place) for place in moved.nonzero()[:, 1:].tolist()}
-    assert places == {(row, column) for row in (1, 2, 3) for column in (2, 3, 4)}
-
-
-def test_a_shift_loses_what_leaves_the_image():
-    moved = shifted(torch.ones(500, 30), (5, 6), 2)
-    assert set(moved.sum(1).tolist()) <= {float(a * b) for a in (3, 4, 5) for b in (4, 5, 6)}
-    assert float(moved.sum(1).min()) == 12
 
 
 def test_seeds_of_neighbours_have_nothing_in_common():

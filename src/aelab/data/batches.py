@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aelab.data.arrays import Arrays, check
+from aelab.data.augmentation import Augmentation, Mirror
 from aelab.errors import UserError
 from aelab.functional.pca import PCA, fit_pca
 from aelab.rbm.layer import Layer, decode_through, encode_all
@@ -58,6 +59,10 @@ class Data(pl.LightningDataModule):
         train_size: int | None,
         binarize: Literal["none", "threshold", "bernoulli"],
         shift: int,
+        mirror: Mirror,
+        rotate: float,
+        zoom: float,
+        mix: float,
         seed: int,
         batch_size: int,
         below: list[Layer],
@@ -65,7 +70,8 @@ class Data(pl.LightningDataModule):
         super().__init__()
         arrays = check(source, f"data={name}")
         self.name, self.seed, self.batch_size = name, seed, batch_size
-        self.binarize, self.shift, self.below = binarize, shift, below
+        self.binarize, self.below = binarize, below
+        self.augmentation = Augmentation(shift, mirror, rotate, zoom, mix).check(arrays.shape, name)
         self._pca: dict[int, PCA] = {}
         self.pixel_shape, self.unit_interval = arrays.shape, arrays.unit_interval
         # labels run from 0 to one below this, also where train_size leaves a class without a sample
@@ -74,10 +80,6 @@ class Data(pl.LightningDataModule):
             raise UserError(f"train.batch_size: must be at least 1, got {batch_size}")
         if binarize != "none" and not arrays.unit_interval:
             raise UserError(f"data.binarize: {name} has no grey levels in [0, 1] to binarize; set data.binarize=none")
-        if shift and len(arrays.shape) != 2:
-            raise UserError(f"data.shift: samples of {name} are no images; set data.shift=0")
-        if shift and not 0 <= shift < min(arrays.shape):
-            raise UserError(f"data.shift: must be from 0 to {min(arrays.shape) - 1} pixels for {name}, got {shift}")
         draw = torch.Generator().manual_seed(seed)
         self.train, self.val = self._split(arrays, validation, train_size, draw)
         self.test = Split(self._binarized(arrays.test_x, draw), arrays.test_y)
@@ -149,11 +151,10 @@ class Data(pl.LightningDataModule):
         return x
 
     def _augment(self, x: Tensor) -> Tensor:
-        """What changes at each visit of a training sample: a shift, and a Bernoulli draw of its pixels."""
+        """What changes at each visit of a training sample: moves, mixtures, and a Bernoulli draw of its pixels."""
         if self.below:
             return x
-        if self.shift:
-            x = shifted(x, self.pixel_shape, self.shift)
+        x = self.augmentation(x, self.pixel_shape)
         return (torch.rand_like(x) < x).float() if self.binarize == "bernoulli" else x
 
 
@@ -215,15 +216,3 @@ def seed_of(*parts: int) -> int:
         state = ((state ^ part) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
         state ^= state >> 31
     return state >> 1
-
-
-def shifted(x: Tensor, shape: tuple[int, ...], by: int) -> Tensor:
-    """Every image of ``x`` (batch, height × width) moved by up to ``by`` pixels each way; zeros come in."""
-    height, width = shape
-    n, device = len(x), x.device
-    padded = torch.nn.functional.pad(x.view(n, height, width), (by, by, by, by))
-    move = torch.randint(0, 2 * by + 1, (2, n, 1), device=device)
-    rows = torch.arange(height, device=device) + move[0]
-    columns = torch.arange(width, device=device) + move[1]
-    flat = rows[:, :, None] * (width + 2 * by) + columns[:, None, :]
-    return padded.flatten(1).gather(1, flat.flatten(1))
