@@ -9,12 +9,11 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab.config.messages import one_line
-from aelab.config.schema import register
+from aelab.config.schema import register, role_of_override, roots
 from aelab.errors import UserError
 
 PACKAGED = Path(__file__).parent / "conf"  # in an installed wheel
 CONF = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
-RESUMABLE = ("train", "hardware", "logger", "evaluate")  # what a resumed run may be given anew
 
 
 def main() -> None:
@@ -116,13 +115,11 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
         raise UserError(f"resume: {folder} is a chain's; give its own command again, see {folder / 'command.txt'}")
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
-        group = key.split(".")[0]
         if key == "resume":
             continue
-        if group not in RESUMABLE:
-            raise UserError(
-                f"{key}: cannot change when a run is resumed, only {', '.join(RESUMABLE)} can; leave it out"
-            )
+        if not role_of_override(override).resumable:
+            can = ", ".join(roots(resumable=True))
+            raise UserError(f"{key}: cannot change when a run is resumed, only {can} can; leave it out")
         value = OmegaConf.select(cfg, key)
         with open_dict(old):
             OmegaConf.update(old, key, value, merge=False)

@@ -2,12 +2,43 @@
 
 Defaults stand in conf/ only. The nodes typed ``Any`` are the config groups whose options name a ``_target_``: their
 keys are checked against that target's signature, see :mod:`aelab.config.build`.
+
+Beside each key stands its :class:`Role`: what it changes, and so what has to ask before it is given another value.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 from omegaconf import MISSING
+
+Changes = Literal["weights", "evaluation", "search", "nothing"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a key is.
+
+    ``changes``: the trained weights; what is measured on them; what a search looks for; or none of these, such as
+    where a run lies, on how many threads it goes and who is told of it. ``shared``: the stages of a chain have it from
+    the root. ``resumable``: a run that goes on may be given another value. ``noise``: left out where runs are found and
+    compared by their settings (W&B).
+    """
+
+    changes: Changes
+    shared: bool = False
+    resumable: bool = False
+    noise: bool = False
+
+
+PLACE = Role("nothing", shared=True, noise=True)  # where something lies
+INSIDE_DATA = {"_target_": PLACE, "name": Role("nothing", shared=True)}
+INSIDE_DATA |= dict.fromkeys(("root", "cache", "download", "source.root", "source.cache", "source.download"), PLACE)
+INSIDE_CHAIN = dict.fromkeys(("store", "fresh", "stages"), Role("nothing", noise=True))
+
+
+def role(changes: Changes, inside: dict[str, Role] | None = None, **words: bool) -> dict[str, Any]:
+    """A field's metadata; ``inside`` are keys below a node typed ``Any`` that have a role of their own."""
+    return {"role": Role(changes, **words), "inside": inside or {}}
 
 
 @dataclass
@@ -35,7 +66,7 @@ class Hardware:
     devices: int = MISSING
     num_nodes: int = MISSING
     strategy: str = MISSING
-    precision: str = MISSING
+    precision: str = field(default=MISSING, metadata=role("weights", shared=True, resumable=True))
     threads: int | None = MISSING
 
 
@@ -51,25 +82,25 @@ class Trial:
 
 @dataclass
 class Config:
-    task: str = MISSING
-    seed: int = MISSING
-    resume: str | None = MISSING
-    below: str | None = MISSING
-    objective: str = MISSING
-    direction: str = MISSING
-    train: Train = field(default_factory=Train)
-    evaluate: Evaluate = field(default_factory=Evaluate)
-    hardware: Hardware = field(default_factory=Hardware)
-    trial: Trial = field(default_factory=Trial)
-    model: Any = MISSING
-    data: Any = MISSING
-    corruption: Any = MISSING
-    optimizer: Any = MISSING
-    schedule: Any = MISSING
-    logger: Any = MISSING
-    chain: Any = MISSING
-    delete: list[str] = MISSING
-    runs: str | None = MISSING
+    task: str = field(default=MISSING, metadata=role("nothing", noise=True))
+    seed: int = field(default=MISSING, metadata=role("weights", shared=True))
+    resume: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    below: str | None = field(default=MISSING, metadata=role("weights"))
+    objective: str = field(default=MISSING, metadata=role("search", noise=True))
+    direction: str = field(default=MISSING, metadata=role("search", noise=True))
+    train: Train = field(default_factory=Train, metadata=role("weights", resumable=True))
+    evaluate: Evaluate = field(default_factory=Evaluate, metadata=role("evaluation", shared=True, resumable=True))
+    hardware: Hardware = field(default_factory=Hardware, metadata=role("nothing", shared=True, resumable=True))
+    trial: Trial = field(default_factory=Trial, metadata=role("nothing", noise=True))
+    model: Any = field(default=MISSING, metadata=role("weights"))
+    data: Any = field(default=MISSING, metadata=role("weights", INSIDE_DATA, shared=True))
+    corruption: Any = field(default=MISSING, metadata=role("weights"))
+    optimizer: Any = field(default=MISSING, metadata=role("weights"))
+    schedule: Any = field(default=MISSING, metadata=role("weights"))
+    logger: Any = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
+    chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
+    delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))
+    runs: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
 
 
 def register() -> None:
@@ -79,3 +110,56 @@ def register() -> None:
 
     OmegaConf.register_new_resolver("what", lambda chain, model: model if chain == "none" else chain, replace=True)
     ConfigStore.instance().store(name="schema", node=Config)
+
+
+def roles() -> dict[str, Role]:
+    """Dotted key → role, of every root key and of the keys below it that have one of their own."""
+    return dict(_roles(Config, ""))
+
+
+def _roles(schema: type, prefix: str):
+    for known in fields(schema):
+        if "role" in known.metadata:
+            yield prefix + known.name, known.metadata["role"]
+            yield from ((f"{prefix}{known.name}.{name}", role) for name, role in known.metadata["inside"].items())
+        if is_dataclass(known.type):
+            yield from _roles(known.type, f"{prefix}{known.name}.")
+
+
+def role_of(dotted: str) -> Role:
+    """The role of a key as it stands in a config: its own, or that of the node it stands in.
+
+    A key that the schema does not know changes the weights, for all that is known of it.
+    """
+    known = roles()
+    while dotted not in known:
+        dotted, dot, _ = dotted.rpartition(".")
+        if not dot:
+            return Role("weights")
+    return known[dotted]
+
+
+def role_of_override(override: str) -> Role:
+    """The role of what ``key=value``, ``+key=value``, ``group=option`` or ``group@package=option`` sets."""
+    name = override.lstrip("+~").partition("=")[0]
+    return role_of(name.rpartition("@")[2].replace("/", "."))
+
+
+def roots(**asked: Any) -> list[str]:
+    """The root keys with a role such as ``shared=True``, in the order of the schema."""
+    known = {name: role for name, role in roles().items() if "." not in name}
+    return [name for name, role in known.items() if all(getattr(role, word) == value for word, value in asked.items())]
+
+
+def that_change(what: Changes, node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The part of a plain config whose keys change ``what``: nodes stay nodes, those left empty go."""
+    kept = {}
+    for name, value in node.items():
+        dotted = f"{prefix}{name}"
+        if isinstance(value, dict) and value:
+            value = that_change(what, value, f"{dotted}.")
+            if value:
+                kept[name] = value
+        elif role_of(dotted).changes == what:
+            kept[name] = value
+    return kept

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from aelab import files
 from aelab.config.build import build, check, resolved
 from aelab.config.overrides import differences, model_name, quoted
+from aelab.config.schema import roots
 from aelab.errors import UserError
 from aelab.results import report
 from aelab.run import folder as run_folder
@@ -26,8 +27,6 @@ from aelab.run.plan import plan
 from aelab.run.stages import Stage
 from aelab.watch.loggers import how_to_look
 
-GROUPS = ("data", "hardware", "logger")  # chosen once for all stages
-SHARED = (*GROUPS, "seed", "evaluate")  # given to every stage as the chain has it
 LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST with 30 units, 7.90 after 30
 
 
@@ -37,7 +36,7 @@ def run_chain(cfg: DictConfig, folder: Path, given: list[str], choices: dict[str
     ``given`` are the command's overrides, ``choices`` the options chosen in each config group. Every stage is composed
     before the first one runs, so that a mistake in the last one shows at once.
     """
-    bare = compose([f"{group}={choices[group]}" for group in (*GROUPS, "chain")])
+    bare = compose([*chosen(choices), f"chain={choices['chain']}"])
     refuse_what_goes_nowhere(cfg, bare, given, choices["chain"])
     check(resolved(cfg))
     plans = plan(cfg.chain)
@@ -112,11 +111,16 @@ def compose(overrides: list[str]) -> DictConfig:
 
 
 def shared_overrides(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
-    """Overrides that give an ordinary run what the chain has of ``SHARED``, however it got it."""
-    chosen = [f"{group}={choices[group]}" for group in GROUPS]
-    bare = compose(chosen)
-    changed = [f"{key}={quoted(value)}" for node in SHARED for key, value in differences(bare[node], cfg[node], node)]
-    return chosen + changed
+    """Overrides that give an ordinary run what all stages share, however the chain got it."""
+    bare = compose(chosen(choices))
+    shared = roots(shared=True)
+    changed = [f"{key}={quoted(value)}" for node in shared for key, value in differences(bare[node], cfg[node], node)]
+    return chosen(choices) + changed
+
+
+def chosen(choices: dict[str, str]) -> list[str]:
+    """The options of the config groups that all stages share."""
+    return [f"{group}={choices[group]}" for group in roots(shared=True) if group in choices]
 
 
 def baselines(cfg: DictConfig, done: dict[str, Stage], main: str) -> dict[str, float]:

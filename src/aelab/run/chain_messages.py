@@ -8,10 +8,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab.config.messages import one_line
 from aelab.config.overrides import differences, leaves
+from aelab.config.schema import roots
 from aelab.errors import UserError
 from aelab.run.plan import Plan
 
-OF_CHAIN = ("data", "hardware", "logger", "seed", "evaluate", "chain", "task", "objective", "direction", "trial")
 OPEN = {"only", "set"}  # keys of a chain under which any setting of a run may stand
 
 
@@ -20,7 +20,7 @@ def refuse_what_goes_nowhere(cfg: DictConfig, bare: DictConfig, given: list[str]
 
     ``bare`` is the config with the same options chosen and nothing changed, ``given`` the command's overrides.
     """
-    others = [node for node in bare if node not in OF_CHAIN]
+    others = [node for node in roots(changes="weights", shared=False) if node != "chain"]
     asked = [override.lstrip("+~").split("=")[0] for override in given]  # also what is as it would be anyway
     changed = [key for node in others for key, _ in differences(bare[node], cfg[node], node)]
     for key in [*(key for key in asked if re.split("[./@]", key)[0] in others), *changed]:

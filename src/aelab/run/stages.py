@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import files, locks
+from aelab.config.schema import that_change
 from aelab.errors import UserError
 from aelab.run import folder as run_folder
 
 MATHEMATICS = 2  # raise it when a change of the code changes what a stage learns: old stages are then not found
-NO_INFLUENCE = ("task", "resume", "below", "objective", "direction", "trial", "logger", "chain", "delete", "runs")
-WHERE_FROM = ("name", "root", "cache", "download", "source")  # of data: its fingerprint stands for them
 
 _fingerprints: dict[str, str] = {}
 
@@ -38,9 +37,10 @@ class Stage(NamedTuple):
 def key_of(cfg: DictConfig, below: str | None) -> str:
     """Hash of the resolved config that can change the result, of the data's bytes and of the stage below."""
     plain = OmegaConf.to_container(cfg, resolve=True)
-    relevant = {name: node for name, node in plain.items() if name not in NO_INFLUENCE}
-    relevant["data"] = {name: value for name, value in plain["data"].items() if name not in WHERE_FROM}
-    content = [MATHEMATICS, relevant, data_fingerprint(plain["data"]["source"]), below]
+    relevant = [that_change(what, plain) for what in ("weights", "evaluation")]
+    del relevant[0]["below"], relevant[0]["chain"]  # the key of the stage below; what a chain has of a stage is ``cfg``
+    relevant[0]["data"].pop("source", None)  # what it gives stands for it
+    content = [MATHEMATICS, *relevant, data_fingerprint(plain["data"]["source"]), below]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aelab.config.schema import role_of
 from aelab.errors import UserError
 from aelab.files import read_json, write_text
 from aelab.results import tables
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 6
-CHOICES = ("model", "data", "corruption", "optimizer", "schedule", "train", "chain", "seed")
 
 
 class Run(NamedTuple):
@@ -77,7 +77,7 @@ def read_run(folder: Path, name: str) -> Run:
 
 def table(runs: Sequence[Run]) -> list[tables.Row]:
     """A row a run: name, the settings that differ, the test metrics (all metrics, where no run has a test metric)."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings if key.split(".")[0] in CHOICES)
+    keys = dict.fromkeys(key for run in runs for key in run.settings if role_of(key).changes == "weights")
     differ = [key for key in keys if len({str(run.settings.get(key)) for run in runs}) > 1]
     names = sorted({name for run in runs for name in run.metrics})
     shown = [name for name in names if name.startswith("test/")] or names

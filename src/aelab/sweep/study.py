@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aelab import locks
+from aelab.config.schema import role_of_override
 from aelab.errors import UserError
 from aelab.sweep.jobs import Outcome, Status
 from aelab.sweep.space import grid, suggest
@@ -160,4 +161,4 @@ def _size(grid: dict[str, list[Any]]) -> int:
 
 def _telling(overrides: Sequence[str]) -> list[str]:
     """Fixed overrides that change results: two processes may well share a study on different devices."""
-    return sorted(override for override in overrides if not override.startswith(("hardware", "logger", "+trial")))
+    return sorted(override for override in overrides if role_of_override(override).changes != "nothing")

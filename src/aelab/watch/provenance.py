@@ -6,9 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# How a run is found, compared and shown, where its files lie: none of it says what was run.
-NOISE = ("task", "resume", "runs", "delete", "objective", "direction", "trial", "logger")
-NOISE_BELOW = ("data.kind", "data.root", "data.cache", "data.download", "chain.store", "chain.fresh", "chain.stages")
+from aelab.config.schema import role_of, roots
 
 
 def settings(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -16,16 +14,19 @@ def settings(cfg: dict[str, Any]) -> dict[str, Any]:
 
     The class of a node is its ``kind``: ``optimizer.kind: Adam``. Dotted keys are what overrides and W&B sweeps give.
     """
-    cfg = {name: node for name, node in cfg.items() if name not in NOISE}
-    chain = cfg.get("chain") or {}
-    if chain.get("stages"):  # the stages choose the rest themselves
-        cfg = {name: cfg[name] for name in ("chain", "data", "evaluate", "hardware", "seed") if name in cfg}
-    else:
-        cfg.pop("chain", None)
-    flat = dict(leaves(cfg))
+    stages = (cfg.get("chain") or {}).get("stages")  # they choose the rest themselves
+    said = ["chain", *roots(shared=True)] if stages else [name for name in cfg if name != "chain"]
+    flat = leaves({name: cfg[name] for name in said if name in cfg})
     return {
-        key: value for key, value in flat.items() if not key.startswith(NOISE_BELOW) and value not in (None, [], {})
+        kind_of(key): str(value).rsplit(".", 1)[-1] if key.endswith("._target_") else value
+        for key, value in flat
+        if not role_of(key).noise and value not in (None, [], {})
     }
+
+
+def kind_of(key: str) -> str:
+    """optimizer._target_ → optimizer.kind."""
+    return key.removesuffix("._target_") + ".kind" if key.endswith("._target_") else key
 
 
 def leaves(node: Any, key: str = ""):
@@ -34,9 +35,7 @@ def leaves(node: Any, key: str = ""):
         yield key, node
         return
     for name, value in node.items():
-        if name == "_target_":
-            yield f"{key}.kind", str(value).rsplit(".", 1)[-1]
-        elif name != "_partial_":
+        if name != "_partial_":
             yield from leaves(value, f"{key}.{name}" if key else name)
 
 
