@@ -2,12 +2,14 @@
 
 import hashlib
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from aelab.data.parts import Parts, Split
+from aelab.data.schema import unscaled
 from aelab.errors import UserError
 
 
@@ -24,6 +26,32 @@ class Arrays(NamedTuple):
     test_y: Tensor | None
     shape: tuple[int, ...]
     unit_interval: bool
+
+    def parts(self, name: str, validation: int | float, train_size: int | None, draw: torch.Generator) -> Parts:
+        """Checked and split: the validation set is drawn from the training samples."""
+        check(self, f"data={name}")
+        order = torch.randperm(len(self.train_x), generator=draw)
+        n_val = validation if isinstance(validation, int) else round(validation * len(order))
+        if not 1 <= n_val < len(order):
+            raise UserError(
+                f"data.validation: {validation} leaves no samples to validate or to train on, of {len(order)}; "
+                "give a fraction between 0 and 1, or a number of samples"
+            )
+        val, train = order[:n_val], first(order[n_val:], train_size)
+        # labels run from 0 to one below this, also where train_size leaves a class without a sample
+        n_classes = None if self.train_y is None else int(self.train_y.max()) + 1
+        known = Split(self.train_x, self.train_y)
+        schema = unscaled(self.shape, self.unit_interval, n_classes=n_classes)
+        return Parts(known.at(train), known.at(val), Split(self.test_x, self.test_y), schema)
+
+
+def first(order: Any, train_size: int | None) -> Any:
+    """The first ``train_size`` of the training samples ``order``, all of them for None."""
+    if train_size is None:
+        return order
+    if not 1 <= train_size <= len(order):
+        raise UserError(f"data.train_size: must be from 1 to {len(order)}, got {train_size}; null takes all")
+    return order[:train_size]
 
 
 def from_numpy(train_x, train_y, test_x, test_y, shape: tuple[int, ...], unit_interval: bool) -> Arrays:

@@ -1,56 +1,41 @@
 """Whole batches off one tensor on the device: no per-sample Python, no collating, no copying back and forth."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aelab.data.arrays import Arrays, check
 from aelab.data.augmentation import Augmentation, Mirror
+from aelab.data.parts import Batch, Parts, Split
 from aelab.errors import UserError
 from aelab.functional.pca import PCA, fit_pca
 from aelab.rbm.layer import Layer, decode_through, encode_all
 
-EVALUATION_BATCH = 1000  # samples in a batch of validation or test; changes speed and memory, no result
 MINIBATCHES_IN_CHUNK = 20  # minibatches in one step of the Trainer, whose own cost a step is 0.2 ms
 
 
-class Batch(NamedTuple):
-    """``x`` (batch, input) float32; ``y`` (batch,) int64, or None where there are no labels."""
+class Source(Protocol):
+    """Where samples come from: :class:`aelab.data.arrays.Arrays`, or a person's own files."""
 
-    x: Tensor
-    y: Tensor | None
-
-
-class Split(NamedTuple):
-    """One of training, validation and test set, whole, on one device."""
-
-    x: Tensor
-    y: Tensor | None
-
-    def to(self, device: torch.device | str) -> "Split":
-        return Split(self.x.to(device), None if self.y is None else self.y.to(device))
-
-    def batches(self, size: int = EVALUATION_BATCH) -> Iterator[Batch]:
-        """The samples in order, ``size`` at a time."""
-        for start in range(0, len(self.x), size):
-            yield Batch(self.x[start : start + size], None if self.y is None else self.y[start : start + size])
+    def parts(self, name: str, validation: int | float, train_size: int | None, draw: torch.Generator) -> Parts:
+        """Training, validation and test set; ``draw`` chooses among the samples that are not for the test."""
 
 
 class Data(pl.LightningDataModule):
     """A data set, split, on the device, in batches.
 
-    ``source`` gives training and test arrays; a validation set is split off the training set by ``seed``, so the test
-    set is never trained or selected on. ``below`` are layers already learned: they encode everything once.
+    ``source`` gives the test set apart; the validation set is split off the training set by ``seed``, so the test set
+    is never trained or selected on, and ``schema`` is fitted on the training set alone. ``below`` are layers already
+    learned: they encode everything once.
     With ``binarize="bernoulli"`` a pixel is 1 with its grey level as probability: drawn anew for every training batch,
     once and for all for validation and test. On top of ``below`` every draw is made once: the code is computed once.
     """
 
     def __init__(
         self,
-        source: Arrays,
+        source: Source,
         name: str,
         root: str | None,
         cache: str,
@@ -68,31 +53,24 @@ class Data(pl.LightningDataModule):
         below: list[Layer],
     ):
         super().__init__()
-        arrays = check(source, f"data={name}")
+        draw = torch.Generator().manual_seed(seed)
+        self.train, self.val, self.test, self.schema = source.parts(name, validation, train_size, draw)
+        shape, self.unit_interval = self.schema.shape, self.schema.unit_interval
         self.name, self.seed, self.batch_size = name, seed, batch_size
         self.binarize, self.below = binarize, below
-        self.augmentation = Augmentation(shift, mirror, rotate, zoom, mix).check(arrays.shape, name)
+        self.augmentation = Augmentation(shift, mirror, rotate, zoom, mix).check(shape, name)
         self._pca: dict[int, PCA] = {}
-        self.pixel_shape, self.unit_interval = arrays.shape, arrays.unit_interval
-        # labels run from 0 to one below this, also where train_size leaves a class without a sample
-        self.n_classes = None if arrays.train_y is None else int(arrays.train_y.max()) + 1
+        self.pixel_shape, self.n_classes = shape, self.schema.n_classes
         if batch_size < 1:
             raise UserError(f"train.batch_size: must be at least 1, got {batch_size}")
-        if binarize != "none" and not arrays.unit_interval:
+        if binarize != "none" and not self.unit_interval:
             raise UserError(f"data.binarize: {name} has no grey levels in [0, 1] to binarize; set data.binarize=none")
-        draw = torch.Generator().manual_seed(seed)
-        self.train, self.val = self._split(arrays, validation, train_size, draw)
-        self.test = Split(self._binarized(arrays.test_x, draw), arrays.test_y)
-        self.val = Split(self._binarized(self.val.x, draw), self.val.y)
+        self.test = self.test._replace(x=self._binarized(self.test.x, draw))
+        self.val = self.val._replace(x=self._binarized(self.val.x, draw))
         if binarize == "threshold" or (below and binarize == "bernoulli"):
-            self.train = Split(self._binarized(self.train.x, draw), self.train.y)
+            self.train = self.train._replace(x=self._binarized(self.train.x, draw))
         if below:
-            expected = below[0].W.shape[0]
-            if self.train.x.shape[1] != expected:
-                raise UserError(f"below: its first layer takes {expected} inputs, {name} has {self.train.x.shape[1]}")
-            self.train, self.val, self.test = (
-                Split(encode_all(below, s.x), s.y) for s in (self.train, self.val, self.test)
-            )
+            self._put_on(below)
         if batch_size > len(self.train.x):
             raise UserError(f"train.batch_size: {batch_size} is more than the {len(self.train.x)} training samples")
 
@@ -127,21 +105,16 @@ class Data(pl.LightningDataModule):
     def val_dataloader(self) -> "Whole":
         return Whole(self.val)
 
-    def _split(self, arrays: Arrays, validation: int | float, train_size: int | None, draw) -> tuple[Split, Split]:
-        order = torch.randperm(len(arrays.train_x), generator=draw)
-        n_val = validation if isinstance(validation, int) else round(validation * len(order))
-        if not 1 <= n_val < len(order):
-            raise UserError(
-                f"data.validation: {validation} leaves no samples to validate or to train on, of {len(order)}; "
-                "give a fraction between 0 and 1, or a number of samples"
-            )
-        val, train = order[:n_val], order[n_val:]
-        if train_size is not None:
-            if not 1 <= train_size <= len(train):
-                raise UserError(f"data.train_size: must be from 1 to {len(train)}, got {train_size}; null takes all")
-            train = train[:train_size]
-        x, y = arrays.train_x, arrays.train_y
-        return tuple(Split(x[i].contiguous(), None if y is None else y[i].contiguous()) for i in (train, val))
+    def _put_on(self, below: list[Layer]) -> None:
+        """The code of the layers ``below`` in place of the samples."""
+        expected, n_input = below[0].W.shape[0], self.train.x.shape[1]
+        if n_input != expected:
+            raise UserError(f"below: its first layer takes {expected} inputs, {self.name} has {n_input}")
+        if self.train.observed is not None:
+            raise UserError(f"data.missing: layers below need every value of {self.name}; set data.missing=fill")
+        self.train, self.val, self.test = (
+            Split(encode_all(below, s.x), s.y) for s in (self.train, self.val, self.test)
+        )
 
     def _binarized(self, x: Tensor, draw: torch.Generator) -> Tensor:
         if self.binarize == "threshold":
@@ -201,12 +174,12 @@ class Chunks:
             yield self._minibatches(order, first, min(first + MINIBATCHES_IN_CHUNK, self.n_batches))
 
     def _minibatches(self, order: Tensor, first: int, last: int) -> Iterator[Batch]:
-        x, y = self.split
         for i in range(first, last):
             index = order[i * self.batch_size : (i + 1) * self.batch_size]
             if self.world > 1:
                 index = index[: len(index) - len(index) % self.world][self.rank :: self.world]
-            yield Batch(self.augment(x.index_select(0, index)), None if y is None else y.index_select(0, index))
+            x, y, observed = (None if part is None else part.index_select(0, index) for part in self.split)
+            yield Batch(self.augment(x), y, observed)
 
 
 def seed_of(*parts: int) -> int:

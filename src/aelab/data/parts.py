@@ -1,0 +1,52 @@
+"""Training, validation and test set as every source gives them: split, in the model's units, whole."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aelab.data.schema import Schema
+
+EVALUATION_BATCH = 1000  # samples in a batch of validation or test; changes speed and memory, no result
+
+
+class Batch(NamedTuple):
+    """``x`` (batch, input) float32; ``y`` (batch,) int64, or None where there are no labels.
+
+    ``observed`` (batch, input), Boolean, is False where a value is missing, which then is no part of the loss; None:
+    nothing is missing.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    observed: Tensor | None = None
+
+
+class Split(NamedTuple):
+    """One of training, validation and test set, whole, on one device; see :class:`Batch` for its parts."""
+
+    x: Tensor
+    y: Tensor | None
+    observed: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "Split":
+        return Split(*(None if part is None else part.to(device) for part in self))
+
+    def at(self, index: Tensor | slice) -> "Split":
+        """The samples of ``index``, contiguous in memory."""
+        return Split(*(None if part is None else part[index].contiguous() for part in self))
+
+    def batches(self, size: int = EVALUATION_BATCH) -> Iterator[Batch]:
+        """The samples in order, ``size`` at a time."""
+        for start in range(0, len(self.x), size):
+            yield Batch(*(None if part is None else part[start : start + size] for part in self))
+
+
+class Parts(NamedTuple):
+    """What a source gives: three sets, and the schema by which they were made from the data's own units."""
+
+    train: Split
+    val: Split
+    test: Split
+    schema: Schema

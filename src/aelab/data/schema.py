@@ -1,0 +1,150 @@
+"""How rows in a person's own units become a model's inputs, and come back: fitted once, kept with the run.
+
+A schema is the only way from a file to a model. The training part fits it, every other row passes through it unchanged:
+no statistic of a validation or test row, or of new data, can reach the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aelab.data.scaling import Scaling
+from aelab.errors import UserError
+
+Missing = Literal["refuse", "fill", "mask"]
+
+
+class Samples(NamedTuple):
+    """``x`` (n, input) float32 in the model's units; ``observed`` (n, input), False where masked; None: nowhere."""
+
+    x: Tensor
+    observed: Tensor | None = None
+
+
+@dataclass(kw_only=True)
+class Schema:
+    """``shape`` of a sample as the model sees it; ``unit_interval``: its values can be read as probabilities.
+
+    ``categories``: sizes of the groups of inputs that are one-hot, the last sum(categories) of all. ``labels``: what
+    the class numbers 0, 1, … stand for, those of the training part first; ``n_classes`` of them.
+    """
+
+    kind: ClassVar[str]
+    shape: tuple[int, ...]
+    unit_interval: bool
+    categories: list[int] = field(default_factory=list)
+    labels: list[str] | None = None
+    n_classes: int | None = None
+
+    @property
+    def n_input(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def names(self) -> list[str]:
+        """What each input is called."""
+        raise NotImplementedError
+
+    def encode(self, rows: Any, at: str, first: int = 0) -> Samples:
+        """Rows in their own units, numbered from ``first`` → the model's; ``at`` begins what is said of a bad one."""
+        raise NotImplementedError
+
+    def decode(self, x: np.ndarray) -> Any:
+        """x (n, input) → rows in their own units."""
+        raise NotImplementedError
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {"kind": self.kind, "shape": list(self.shape), "unit_interval": self.unit_interval,
+                "categories": self.categories, "labels": self.labels, "n_classes": self.n_classes}  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class ArraySchema(Schema):
+    """Rows that are arrays of ``shape``, or were flattened: one scaling for all entries, or one for each.
+
+    ``last``: the rows' last axis is the colour, the model's first is. ``missing`` says what NaN means.
+    """
+
+    kind = "array"
+    scaling: Scaling
+    last: bool = False
+    missing: Missing = "refuse"
+    clip: tuple[float, float] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        if len(self.shape) == 1:
+            return [f"x{i}" for i in range(self.n_input)]
+        return ["x" + "_".join(map(str, index)) for index in np.ndindex(*self.shape)]
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """Shape of a row in its own units."""
+        return (*self.shape[1:], self.shape[0]) if self.last else self.shape
+
+    def encode(self, rows: Any, at: str, first: int = 0) -> Samples:
+        values = self.flat(rows, at)
+        numbers, observed = present(values, self.scaling, self.missing, at, first, lambda i: f"entry {self.names[i]}")
+        return Samples(torch.from_numpy(scaled(numbers, self.scaling, self.clip)), observed)
+
+    def decode(self, x: np.ndarray) -> np.ndarray:
+        values = self.scaling.undo(x).astype(np.float32).reshape(len(x), *self.shape)
+        return np.moveaxis(values, 1, -1) if self.last else values
+
+    def flat(self, rows: Any, at: str) -> np.ndarray:
+        """Rows of ``own_shape``, or flattened, as numbers (n, input), colours first."""
+        values = np.asarray(rows)
+        if values.dtype.kind not in "fiub":
+            raise UserError(f"{at} holds {values.dtype} values, not numbers; give an array of numbers")
+        if values.ndim and values.shape[1:] == self.own_shape:
+            values = np.moveaxis(values, -1, 1) if self.last else values
+        elif values.ndim != 2 or values.shape[1] != self.n_input:
+            raise UserError(f"{at} has rows of shape {values.shape[1:]}, the model takes {self.own_shape}")
+        return values.reshape(len(values), self.n_input)
+
+    def plain(self) -> dict[str, Any]:
+        return super().plain() | {"scaling": self.scaling.plain(), "last": self.last, "missing": self.missing,
+                                  "clip": self.clip}  # fmt: skip
+
+
+def unscaled(shape: tuple[int, ...], unit_interval: bool, **labels: Any) -> ArraySchema:
+    """The schema of rows that come in the model's own units."""
+    return ArraySchema(shape=shape, unit_interval=unit_interval, scaling=Scaling(np.zeros(()), np.ones(())), **labels)
+
+
+def scaled(values: np.ndarray, scaling: Scaling, clip: tuple[float, float] | None) -> np.ndarray:
+    """``values`` (n, input) in the model's units, float32."""
+    x = scaling.apply(values)
+    return x if clip is None else x.clip(*clip)
+
+
+def present(
+    values: np.ndarray, scaling: Scaling, missing: Missing, at: str, first: int, name: Callable[[int], str]
+) -> tuple[np.ndarray, Tensor | None]:
+    """``values`` (n, input) with something in place of what is missing, and where they were observed, if masked.
+
+    Raises ``UserError`` for values that are infinite, or missing where they must not be; ``first`` is the number of
+    the first row, ``name(i)`` names input i.
+    """
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return values, None
+    gone = np.isnan(values)
+    infinite = np.isinf(values)
+    if infinite.any():
+        row, column = np.argwhere(infinite)[0]
+        raise UserError(
+            f"{at}: {name(column)} is infinite in row {first + row}; mend it, or leave it empty where it is missing"
+        )
+    if missing == "refuse":
+        row, column = np.argwhere(gone)[0]
+        raise UserError(
+            f"{at}: {name(column)} is missing in row {first + row}, the first of {int(gone.any(1).sum())} such rows; "
+            "choose data.missing=fill or data.missing=mask, or mend the file"
+        )
+    return np.where(gone, scaling.typical, values), torch.from_numpy(~gone) if missing == "mask" else None
