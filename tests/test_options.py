@@ -185,6 +185,8 @@ HELD = {
     "config:resume": "test_resume.py::test_killed_and_resumed_is_unbroken",
     "config:objective": "test_app.py::test_objective_is_what_a_sweep_is_told",
     "config:direction": "test_optuna_sweeper.py::test_every_objective_has_a_direction",
+    "config:run": "test_page.py::test_the_command_writes_a_page",
+    "config:out": "test_page.py::test_the_command_writes_a_page",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
     "config:delete": "test_app.py::test_tasks",
     "config:trial.storage": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",

@@ -147,7 +147,21 @@ def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     compare(cfg.runs, folder)
 
 
-TASKS = {"train": train, "stages": list_stages, "compare": compare_runs}
+def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """One self-contained HTML page of a run, a chain or a sweep."""
+    from aelab.results import report
+    from aelab.run.pages import write_page
+
+    if cfg.run is None:
+        raise UserError("run: task=report needs the folder of a run, a chain or a sweep, run=outputs/DATE/RUN")
+    out = Path(cfg.out or "report.html")
+    if out.suffix != ".html":
+        raise UserError(f"out: a report is an .html file, got {out}")
+    write_page(Path(cfg.run), out)
+    report.say(f"{out}  ({out.stat().st_size / 1e6:.1f} MB, open it in any browser)")
+
+
+TASKS = {"train": train, "stages": list_stages, "compare": compare_runs, "report": write_report}
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ class Config:
     chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
     delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))
     runs: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
 
 
 def register() -> None:
