@@ -53,6 +53,38 @@ def test_log_normal_is_torch_s(q):
     torch.testing.assert_close(elbo.log_standard_normal(z), normal(zero, zero).log_prob(z))
 
 
+@pytest.mark.parametrize("log_var", [-170.0, -100.0, -20.0, 0.0, 20.0, 80.0])
+def test_densities_keep_their_digits_at_every_variance(log_var, q):
+    """In float32 at a sample, where z − μ may be rounded away, as in float64 of the noise it was made with."""
+    mean, log_var = q[0].float(), torch.full((6, 4), log_var)
+    z, noise = elbo.sample_with_noise(mean, log_var)
+    exact = Normal(0.0, 1.0).log_prob(noise.double()).sum(-1) - 0.5 * log_var.double().sum(-1)
+    torch.testing.assert_close(elbo.log_normal_of_noise(noise, log_var).double(), exact, rtol=1e-6, atol=1e-6)
+    assert elbo.log_normal(z, mean, log_var).isfinite().all()
+    assert elbo.kl_between_normals(mean, log_var, mean, log_var).tolist() == [0] * 6
+    at_zero = elbo.log_normal(elbo.sample_normal(torch.zeros(6, 4), log_var), torch.zeros(6, 4), log_var)
+    assert ((at_zero + 0.5 * log_var.sum(-1)).abs() < 60).all()  # nothing was lost to rounding there
+
+
+def test_the_density_of_the_noise_has_the_derivative_of_the_density_of_the_sample(q):
+    mean, log_var = (t.clone().requires_grad_() for t in q)
+    z, noise = elbo.sample_with_noise(mean, log_var)
+    through_z = elbo.log_normal(z, mean, log_var).sum()
+    of_noise = elbo.log_normal_of_noise(noise, log_var).sum()
+    torch.testing.assert_close(of_noise, through_z)
+    grads = zip(*(torch.autograd.grad(f, (z, mean, log_var)[1:], allow_unused=True) for f in (through_z, of_noise)))
+    for expected, ours in grads:
+        torch.testing.assert_close(torch.zeros_like(expected) if ours is None else ours, expected, atol=1e-9, rtol=0)
+
+
+def test_a_bounded_log_variance_is_itself_in_the_ordinary_range_and_harmless_and_mendable_beyond():
+    x = torch.tensor([-1e30, -1e4, -11.0, -10.0, -3.0, 0.0, 5.0, 10.0, 12.0, 1e30], requires_grad=True)
+    y = elbo.bounded_log_variance(x)
+    assert y[3:8].tolist() == x[3:8].tolist() and (y.diff() >= 0).all()
+    assert y.exp().isfinite().all() and (-y).exp().isfinite().all()
+    assert (torch.autograd.grad(y[1:-1].sum(), x)[0][1:-1] > 0).all()
+
+
 def test_samples_have_the_moments_asked_for_and_carry_gradients(q):
     mean, log_var = (t.clone().requires_grad_() for t in q)
     z = elbo.sample_normal(mean.expand(20_000, 6, 4), log_var.expand(20_000, 6, 4))
@@ -112,6 +144,15 @@ def test_free_bits_floors_each_dimension_s_mean():
     assert loss.item() == 3.5
     assert kl.grad.tolist() == [[0.0, 0.5], [0.0, 0.5]]
     assert elbo.free_bits(kl, 0.0).item() == pytest.approx(kl.sum(1).mean().item())
+
+
+def test_no_free_bits_is_no_floor():
+    """A KL estimated from samples may be below 0: its mean, and its gradient, stay what they are."""
+    kl = torch.tensor([[-0.3, 2.0], [0.1, -4.0]], requires_grad=True)
+    loss = elbo.free_bits(kl, 0.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(-1.1)
+    assert kl.grad.tolist() == [[0.5, 0.5], [0.5, 0.5]]
 
 
 def test_active_units_are_those_whose_mean_varies():

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from helpers import small
+from helpers import composed, small
 from torch.distributions import MultivariateNormal
 
+from aelab.config.build import build_model
+from aelab.data.digits import digits
 from aelab.errors import UserError
-from aelab.functional import elbo
-from aelab.models.hierarchical_vae import HierarchicalVAE, log_normal_per_unit
+from aelab.models.hierarchical_vae import HierarchicalVAE
 from aelab.models.network import MLP
 from aelab.models.vae_evaluation import nll_per_image
 from aelab.run.train import train
@@ -64,9 +65,32 @@ def test_elbo_is_below_the_importance_weighted_bound_is_below_log_p(linear_gauss
     torch.testing.assert_close(nll_per_image(model, x, 50_000), -log_p, atol=0.03, rtol=0)
 
 
-def test_densities_a_unit_add_up():
-    z, mean, log_var = torch.randn(3, 4, 5, 2).unbind(-1)[0], torch.randn(3, 4, 5), torch.randn(3, 4, 5)
-    torch.testing.assert_close(log_normal_per_unit(z, mean, log_var).sum(-1), elbo.log_normal(z, mean, log_var))
+def test_free_bits_are_the_code_s_alone():
+    """z₁'s part is no KL: where z₂ predicts z₁ better than q(z₁ | x) does it is below 0, and stays so."""
+    model = made(free_bits=0.5)
+    assert float(model.kl_term(torch.tensor([[-2.0, 0.1, 0.2], [-4.0, 0.3, 0.4]]))) == pytest.approx(-3 + 0.2 + 0.5)
+    model.free_bits = 0.0
+    assert float(model.kl_term(torch.tensor([[-2.0, 0.1, 0.2], [-4.0, 0.3, -0.4]]))) == pytest.approx(-3 + 0.2 - 0.1)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_start_costs_nats_not_millions(network, seed, made_data):
+    """Of the defaults on digits: the loss before the first step is a few times what it comes to."""
+    cfg = composed("model=hierarchical_vae", f"model/network={network}", f"seed={seed}")
+    torch.manual_seed(seed)
+    model = build_model(cfg.model, (8, 8), [], 10)
+    x = digits(0.2, 0).train_x
+    terms = model.loss_terms(x, model(x))
+    assert 0 < sum(terms.values()) < 1000, terms
+
+
+def test_the_defaults_train_on_digits(tmp_path):
+    """Six epochs: past the steps where a start with random variances ended, whatever the rate."""
+    cfg = composed("model=hierarchical_vae", "logger=csv", "train.epochs=6", "model.nll_samples=0")
+    cfg.evaluate.probe, cfg.evaluate.knn = False, 0
+    metrics = train(cfg, tmp_path)
+    assert -60 < metrics["val/elbo"] < 0  # the mean image alone: -27
 
 
 def test_the_code_is_the_top_layer_s_mean_and_decodes_through_both():

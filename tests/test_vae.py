@@ -182,6 +182,21 @@ def test_the_path_gradient_of_the_encoder_vanishes_where_q_is_the_posterior(line
     assert norms[1] < 1e-9 < 1e-2 < norms[0]
 
 
+def test_the_path_gradient_is_not_cut_off_where_q_is_the_prior(linear_gaussian):
+    """Sampled KLs scatter round 0 there: a floor under them would take half of the gradient away."""
+    model, x, _ = linear_gaussian
+    model.encoder[0].weight.data.mul_(0.05)
+    model.encoder[0].bias.data.mul_(0.05)
+    model.train()
+    repeated, mean = x.repeat(100_000, 1), []
+    for model.path_gradient in (False, True):
+        torch.manual_seed(0)
+        kl = model.loss_terms(repeated, model(repeated))["weighted_kl"]
+        mean.append([*torch.autograd.grad(kl, list(model.encoder.parameters())), kl])
+    for plain, path in zip(*mean):
+        torch.testing.assert_close(path, plain, atol=0.01, rtol=0.01)
+
+
 def test_the_sampled_kl_is_the_kl_on_average():
     mean, log_var = torch.randn(4, 3), torch.randn(4, 3)
     z = elbo.sample_normal(mean.expand(100_000, 4, 3), log_var.expand(100_000, 4, 3))

@@ -22,7 +22,7 @@ def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
 def kl_between_normals(mean_q: Tensor, log_var_q: Tensor, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
     """KL(q ‖ p) = Σ_j ½ ((μ_q − μ_p)² / σ_p² + σ_q² / σ_p² − 1 − log σ_q² / σ_p²), (…,)."""
     log_ratio = log_var_q - log_var_p
-    return 0.5 * ((mean_q - mean_p).square() * (-log_var_p).exp() + log_ratio.expm1() - log_ratio).sum(-1)
+    return 0.5 * (standardised(mean_q, mean_p, log_var_p).square() + log_ratio.expm1() - log_ratio).sum(-1)
 
 
 def sample_normal(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -30,12 +30,40 @@ def sample_normal(mean: Tensor, log_var: Tensor) -> Tensor:
 
     For more samples of each, expand ``mean`` to (sample, batch, code) first.
     """
-    return mean + (0.5 * log_var).exp() * torch.randn_like(mean)
+    return sample_with_noise(mean, log_var)[0]
+
+
+def sample_with_noise(mean: Tensor, log_var: Tensor) -> tuple[Tensor, Tensor]:
+    """z = μ + σ ε and ε itself, of the shape of ``mean``: where σ is small beside μ, z − μ has lost ε to rounding."""
+    noise = torch.randn_like(mean)
+    return mean + (0.5 * log_var).exp() * noise, noise
+
+
+def standardised(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """(z − μ) / σ, of their shape: not over σ², whose inverse is infinite in float32 from log σ² = −89 on, not −177."""
+    return (z - mean) * (-0.5 * log_var).exp()
 
 
 def log_normal(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     """log N(z; μ, σ²) = −½ Σ_j (z_j − μ_j)² / σ_j² + log σ_j² + log 2π, (…,)."""
-    return -0.5 * ((z - mean).square() * (-log_var).exp() + log_var + math.log(2 * math.pi)).sum(-1)
+    return log_normal_of_noise(standardised(z, mean, log_var), log_var)
+
+
+def log_normal_of_noise(noise: Tensor, log_var: Tensor) -> Tensor:
+    """log N(μ + σ ε; μ, σ²) = −½ Σ_j ε_j² + log σ_j² + log 2π, (…,), exact however small σ is.
+
+    As a function of μ and σ it has the derivative of log N(z; μ, σ²) at z = μ + σ ε, through z and directly.
+    """
+    return -0.5 * (noise.square() + log_var + math.log(2 * math.pi)).sum(-1)
+
+
+def bounded_log_variance(x: Tensor) -> Tensor:
+    """x within ±10, ±(10 + log(1 + |x| − 10)) beyond: no net's output makes a variance that float32 cannot square.
+
+    Its slope is 1 where variances usually lie, and never 0: what was driven out of that range finds back.
+    """
+    beyond = (x.abs() - 10).clamp(min=0)
+    return x.clamp(-10, 10) + x.sign() * beyond.log1p()
 
 
 def log_standard_normal(z: Tensor) -> Tensor:
@@ -54,9 +82,11 @@ def importance_weighted_bound(log_w: Tensor) -> Tensor:
 def free_bits(kl_per_dimension: Tensor, bits: float) -> Tensor:
     """Σ_j max(bits, mean over the batch of KL_j), (): of ``kl_per_dimension`` (batch, code), nats in spite of the name.
 
-    A dimension pays nothing for its first ``bits``, so it need not collapse (Kingma et al. 2016). bits = 0 is the KL.
+    A dimension pays nothing for its first ``bits``, so it need not collapse (Kingma et al. 2016). bits = 0 is the KL,
+    without a floor: a KL that is estimated from samples can be below 0, and cutting that off would bias it.
     """
-    return kl_per_dimension.mean(0).clamp(min=bits).sum()
+    kl = kl_per_dimension.mean(0)
+    return (kl.clamp(min=bits) if bits else kl).sum()
 
 
 def active_units(means: Tensor) -> Tensor:

@@ -23,11 +23,12 @@ def bernoulli(logits: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor
 
 
 def bernoulli_per_sample(logits: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
-    """−log p(x | logits) in nats, (…, batch), of ``logits`` (…, batch, input) and ``x`` (batch, input)."""
-    if weight is None:  # log(1 + exp l) − x l in two sums: half of the time of torch's cross-entropy without reduction
-        logits = logits.to(x.dtype)
-        return F.softplus(logits).sum(-1) - (logits * x).sum(-1)
-    return F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), weight, reduction="none").sum(-1)
+    """−log p(x | logits) in nats, (…, batch), of ``logits`` (…, batch, input) and ``x`` (batch, input).
+
+    Each entry's term is at least 0 and taken before any sum, so nothing cancels however far the logits are from 0.
+    """
+    terms = F.binary_cross_entropy_with_logits(logits.to(x.dtype), x.expand_as(logits), weight, reduction="none")
+    return terms.sum(-1)
 
 
 def gaussian(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:

@@ -34,7 +34,7 @@ class VAE(Base):
     The loss is −E_q log p(x | z) + β Σ_j max(``free_bits``, KL_j), averaged over ``samples`` of z, or with
     ``objective="iwae"`` −log 1/k Σ_i w_i, w = p(x | z) (p(z) / q(z | x))^β. β rises from 0 to ``beta`` during the first
     ``warmup`` of training; validation and test take the full β. ``sigma`` is the standard deviation of Gaussian inputs.
-    ``path_gradient`` takes the KL at the samples in training, and its gradient through them alone (Roeder et al. 2017):
+    ``path_gradient`` takes the KL's gradient in training at the samples, through them alone (Roeder et al. 2017):
     unbiased for the ELBO, and without variance where q is the posterior.
     """
 
@@ -75,7 +75,7 @@ class VAE(Base):
 
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z | x)."""
-        return self.encoder(x).chunk(2, -1)[0]
+        return normal(self.encoder(x), x)[0]
 
     def initialize_from(self, data: Data) -> None:
         """Output biases start at the data's mean (log-odds of it for Bernoulli inputs): the best constant output."""
@@ -87,13 +87,13 @@ class VAE(Base):
 
     def infer(self, x: Tensor, k: int) -> Inference:
         """x (batch, input) through q and p with ``k`` samples of the code."""
-        mean, log_var = self.encoder(x).to(x.dtype).chunk(2, -1)  # under bf16 only the products are in bf16
-        z = elbo.sample_normal(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape))
-        if self.path_gradient and self.training:
-            kl = sampled_kl(z, mean.detach(), log_var.detach())
-        else:
-            kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
-        log_ratio = elbo.log_standard_normal(z) - elbo.log_normal(z, mean, log_var)
+        mean, log_var = normal(self.encoder(x), x)
+        z, noise = elbo.sample_with_noise(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape))
+        kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
+        if self.path_gradient and self.training:  # the value is the KL's, the gradient that of the samples
+            path = sampled_kl(z, mean.detach(), log_var.detach())
+            kl = kl.detach() + path - path.detach()
+        log_ratio = elbo.log_standard_normal(z) - elbo.log_normal_of_noise(noise, log_var)
         return Inference(mean, self.output_of_samples(z), kl, log_ratio)
 
     def output_of_samples(self, z: Tensor) -> Tensor:
@@ -106,8 +106,12 @@ class VAE(Base):
         if self.objective == "iwae":
             log_w = self.log_likelihood(out.output, x, weight) + ramp * self.beta * out.log_ratio
             return {"negative_bound": -elbo.importance_weighted_bound(log_w).mean()}
-        kl = elbo.free_bits(out.kl, self.free_bits)
-        return {"reconstruction": self.reconstruction(out.output, x, weight), "weighted_kl": ramp * self.beta * kl}
+        kl = ramp * self.beta * self.kl_term(out.kl)
+        return {"reconstruction": self.reconstruction(out.output, x, weight), "weighted_kl": kl}
+
+    def kl_term(self, kl: Tensor) -> Tensor:
+        """KL(q ‖ p), (), summed over the units of ``kl`` (batch, latent), each mean at least ``free_bits``."""
+        return elbo.free_bits(kl, self.free_bits)
 
     def reconstruction(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """−log p(x | z), nats, averaged over samples and batch; ``output`` (k, batch, input)."""
@@ -146,9 +150,18 @@ class VAE(Base):
         return vae_evaluation.figures(self, data)
 
 
+def normal(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A net's output (…, 2 code) → mean and log variance of a Gaussian, (…, code), the latter kept within bounds.
+
+    In the type of the input x: under bf16 only the products are in bf16.
+    """
+    mean, log_var = output.to(x.dtype).chunk(2, -1)
+    return mean, elbo.bounded_log_variance(log_var)
+
+
 def sampled_kl(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     """log q(z_j) − log p(z_j) averaged over the samples z (k, batch, code), (batch, code): KL(q_j ‖ p_j) on average."""
-    return 0.5 * (z.square() - (z - mean).square() * (-log_var).exp() - log_var).mean(0)
+    return 0.5 * (z.square() - elbo.standardised(z, mean, log_var).square() - log_var).mean(0)
 
 
 def check(**at_least_one: int) -> None:
