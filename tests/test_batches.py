@@ -24,7 +24,7 @@ def data(**changes) -> Data:
 
 
 def chunks(split: Split, batch_size: int, epoch: int = 0, rank: int = 0, world: int = 1, seed: int = 0) -> Chunks:
-    return Chunks(split, batch_size, seed, lambda: epoch, rank, world, lambda x: x)
+    return Chunks(split, batch_size, seed, lambda: epoch, rank, world, lambda x: x, in_chunk=20)
 
 
 def labels(loader: Chunks) -> list[list[int]]:

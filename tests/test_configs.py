@@ -8,7 +8,7 @@ from helpers import OPTIONS, command, made_layers, small
 
 import aelab
 from aelab import files
-from aelab.config.build import asks_for
+from aelab.config.build import made_from_layers
 from aelab.run import folder as run_folder
 from aelab.run.train import run
 
@@ -18,7 +18,7 @@ RUNNABLE = [option for option in OPTIONS if not option.startswith("chain=")]
 @pytest.mark.parametrize("option", RUNNABLE)
 def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path):
     cfg = small(option)
-    if asks_for(cfg.model, "below"):
+    if made_from_layers(cfg.model):
         cfg.below = str(made_layers(tmp_path / "below"))
     if cfg.hardware.accelerator == "gpu" and not torch.cuda.is_available():
         pytest.skip("composes; needs a CUDA device to train, and there is none here")

@@ -12,8 +12,8 @@ from aelab.config.build import build_model
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.models.base import Training
 from aelab.models.deep_belief_network import DeepBeliefNetwork
+from aelab.models.training import Training
 from aelab.rbm.energy import free_energy
 from aelab.rbm.layer import Layer, decode_through, encode_through
 from aelab.rbm.wake_sleep import up_down

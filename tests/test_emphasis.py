@@ -11,8 +11,8 @@ from aelab.data.batches import Batch
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Masking
 from aelab.models.autoencoder import Autoencoder
-from aelab.models.base import Training
 from aelab.models.network import MLP
+from aelab.models.training import Training
 from aelab.run.train import run
 
 

@@ -16,7 +16,7 @@ import yaml
 from fake_data import write_mnist
 from helpers import CONF, OPTIONS, composed, files, made_layers, small
 
-from aelab.config.build import asks_for
+from aelab.config.build import made_from_layers
 from aelab.errors import UserError
 from aelab.run import folder as run_folder
 from aelab.run import train
@@ -338,7 +338,7 @@ def prepared(choice: str, overrides: list[str], places: dict, recorded, monkeypa
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     cfg = small(*filled)
-    if asks_for(cfg.model, "below"):
+    if made_from_layers(cfg.model):
         cfg.below = str(places["below"])
     return cfg, False
 

@@ -11,8 +11,9 @@ from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.files import read_json
-from aelab.models.base import Base, Training
+from aelab.models.base import Base
 from aelab.models.rbm import RBM
+from aelab.models.training import Training
 from aelab.rbm import kernels
 from aelab.rbm.contrastive_divergence import Gradient
 from aelab.rbm.energy import free_energy, mean_h_given_v

@@ -15,7 +15,7 @@ from helpers import aelab as aelab_command
 import aelab.run.callbacks
 import aelab.run.train
 from aelab import files
-from aelab.config.build import asks_for
+from aelab.config.build import made_from_layers
 from aelab.models.base import Base
 from aelab.run import folder as run_folder
 
@@ -133,7 +133,7 @@ def test_killed_and_resumed_is_unbroken(moment, unbroken, made_data, tmp_path, c
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("model=", "optimizer=", "corruption="))])
 def test_every_model_optimizer_and_corruption_resumes(option, made_data, tmp_path, capsys):
     cfg = small(option, epochs=3)
-    if asks_for(cfg.model, "below"):
+    if made_from_layers(cfg.model):
         cfg.below = str(made_layers(tmp_path / "below"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     aelab.run.train.run(cfg, whole, command(option))

@@ -28,7 +28,7 @@ def build(node: Any, key: str, **extra: Any) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    node = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    node = _plain(node)
     check_node(node, key, given=set(extra))
     try:
         make = instantiate({**node, "_partial_": True}, _convert_="all")  # tensors never go through a config
@@ -43,21 +43,31 @@ def build(node: Any, key: str, **extra: Any) -> Any:
 
 
 def build_model(node: Any, shape: tuple[int, ...], layers: list, n_classes: int | None) -> Any:
-    """The model of ``node`` for samples of ``shape``; it is given ``layers`` and ``n_classes`` if it asks for them.
+    """The model of ``node`` for samples of ``shape``; it is given ``n_classes`` if it asks for them.
 
-    Layers that it does not ask for are those it stands on: they become its ``below``, and its input is their code.
+    A class that is ``made_from_layers`` is given the ``layers``; any other stands on them: its input is their code.
     """
-    offers = {"shape": shape, "below": layers, "n_classes": n_classes}
-    model = build(node, "model", **{name: value for name, value in offers.items() if asks_for(node, name)})
+    made = made_from_layers(node)
+    offers = {"shape": shape, "n_classes": n_classes}
+    given = {name: value for name, value in offers.items() if asks_for(node, name)}
+    model = build(node, "model", **given, **({"below": layers} if made else {}))
     model.n_classes = n_classes
-    model.below = [] if asks_for(node, "below") else layers
+    model.below = [] if made else layers
     return model
+
+
+def made_from_layers(node: Any) -> bool:
+    """Whether the model of ``node`` is made from the layers below, as its class says, or stands on their output."""
+    return getattr(locate(_plain(node), "model"), "made_from_layers", False)
 
 
 def asks_for(node: Any, argument: str) -> bool:
     """Whether the target of ``node`` takes ``argument``."""
-    node = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    return argument in inspect.signature(locate(node, "model")).parameters
+    return argument in inspect.signature(locate(_plain(node), "model")).parameters
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def check_node(node: dict, key: str, given: set[str] = frozenset()) -> None:

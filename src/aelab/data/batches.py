@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from aelab.data.augmentation import Augmentation, Mirror
+from aelab.data.hooks import AROUND, WITHIN, listeners
 from aelab.data.parts import Batch, Parts, Split
 from aelab.errors import UserError
 from aelab.functional.pca import PCA, fit_pca
 from aelab.rbm.layer import Layer, decode_through, encode_all
 
-MINIBATCHES_IN_CHUNK = 20  # minibatches in one step of the Trainer, whose own cost a step is 0.2 ms
+MINIBATCHES_IN_CHUNK = 20  # minibatches in one step of the Trainer, which costs 0.2 ms whatever is in it
 
 
 class Source(Protocol):
@@ -97,9 +98,10 @@ class Data(pl.LightningDataModule):
     def train_dataloader(self) -> "Chunks":
         trainer = self.trainer
         self.to(trainer.strategy.root_device)
+        in_chunk = 1 if listeners(trainer, (*AROUND, *WITHIN)) else MINIBATCHES_IN_CHUNK
         return Chunks(
             self.train, self.batch_size, self.seed, lambda: trainer.current_epoch, trainer.global_rank,
-            trainer.world_size, self._augment,
+            trainer.world_size, self._augment, in_chunk,
         )  # fmt: skip
 
     def val_dataloader(self) -> "Whole":
@@ -145,33 +147,35 @@ class Whole:
 
 
 class Chunks:
-    """One shuffled pass over a split an epoch; each item is an iterator over the next few minibatches.
+    """One shuffled pass over a split per epoch; each item is an iterator over the next ``in_chunk`` minibatches.
 
+    With one minibatch in a chunk the item is that ``Batch`` itself, as a callback that asks for it expects.
     The order is a function of (seed, epoch), so a resumed run sees what an unbroken one would have seen. Of each batch
     rank r takes the samples r, r + world, …: together the ranks see what one process sees.
     """
 
     def __init__(
         self, split: Split, batch_size: int, seed: int, epoch: Callable[[], int], rank: int, world: int,
-        augment: Callable[[Tensor], Tensor],
+        augment: Callable[[Tensor], Tensor], in_chunk: int,
     ):  # fmt: skip
         if batch_size % world:
             raise UserError(f"train.batch_size: {batch_size} cannot be shared by {world} devices; take a multiple")
         self.split, self.batch_size, self.seed, self.epoch = split, batch_size, seed, epoch
-        self.rank, self.world, self.augment = rank, world, augment
+        self.rank, self.world, self.augment, self.in_chunk = rank, world, augment, in_chunk
         self.n_batches = -(-len(split.x) // batch_size)
         tail = len(split.x) % batch_size
         if 0 < tail < world:  # too few samples left for a share each
             self.n_batches -= 1
 
     def __len__(self) -> int:
-        return -(-self.n_batches // MINIBATCHES_IN_CHUNK)
+        return -(-self.n_batches // self.in_chunk)
 
-    def __iter__(self) -> Iterator[Iterator[Batch]]:
+    def __iter__(self) -> Iterator[Iterator[Batch] | Batch]:
         draw = torch.Generator().manual_seed(seed_of(self.seed, self.epoch()))
         order = torch.randperm(len(self.split.x), generator=draw).to(self.split.x.device)
-        for first in range(0, self.n_batches, MINIBATCHES_IN_CHUNK):
-            yield self._minibatches(order, first, min(first + MINIBATCHES_IN_CHUNK, self.n_batches))
+        for first in range(0, self.n_batches, self.in_chunk):
+            minibatches = self._minibatches(order, first, min(first + self.in_chunk, self.n_batches))
+            yield next(minibatches) if self.in_chunk == 1 else minibatches
 
     def _minibatches(self, order: Tensor, first: int, last: int) -> Iterator[Batch]:
         for i in range(first, last):

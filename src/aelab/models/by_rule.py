@@ -8,8 +8,9 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.models.base import WATCHED, Base
+from aelab.models.base import Base
 from aelab.models.divergence import stop_if_exploded
+from aelab.models.training import WATCHED
 from aelab.rbm.layer import Unit
 
 EXPLODED = 10.0  # times the cost of a constant reconstruction, at the end of an epoch
@@ -35,8 +36,9 @@ class ByRule(Base):
         terms = ((x - output) ** 2 * torch.exp(-log_var) + log_var + math.log(2 * math.pi)) / 2
         return (terms if weight is None else terms * weight).sum(-1).mean()
 
-    def configure_optimizers(self) -> None:
-        """None: the rule updates the weights."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Holds the rate, where all who look at it find it; the rule itself updates the weights."""
+        return torch.optim.SGD(self.parameters(), lr=self.learning_rate)
 
     def rate(self) -> float:
         """The learning rate at the present minibatch."""

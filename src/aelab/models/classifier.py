@@ -23,6 +23,7 @@ class Classifier(Base):
     """
 
     reconstructs = False
+    made_from_layers = True
 
     def __init__(
         self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, top_only_epochs: int, dropout: float,

@@ -16,6 +16,8 @@ class DeepAutoencoder(Base):
     what was learned: the same net without pretraining. The inputs' likelihood is that of the lowest visible units.
     """
 
+    made_from_layers = True
+
     def __init__(
         self, shape: tuple[int, ...], below: list[Layer], code: Literal["as_layers", "linear", "logistic"],
         start: Literal["layers", "random"], initialization: str,

@@ -26,6 +26,8 @@ class DeepBeliefNetwork(ByRule):
     The code is then that of the top given x and the label's probabilities.
     """
 
+    made_from_layers = True
+
     def __init__(
         self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, labels: bool, learning_rate: float,
         momentum: float, weight_decay: float, steps: int, top_only_epochs: int, fantasy_steps: int,

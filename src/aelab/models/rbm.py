@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.models.base import WATCHED
 from aelab.models.by_rule import ByRule, check_inputs, require
+from aelab.models.training import WATCHED
 from aelab.rbm import contrastive_divergence as cd
 from aelab.rbm import monitors
 from aelab.rbm.kernels import linear

@@ -72,7 +72,7 @@ class Patience(EarlyStopping):
 
 
 class Clock(Callback):
-    """Seconds of training, images a second, and when the first step began."""
+    """Seconds of training, images a second, and when the first epoch began."""
 
     def __init__(self) -> None:
         self.first_step: float | None = None
@@ -85,11 +85,8 @@ class Clock(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.seconds, self.images = state["seconds"], state["images"]
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        if self.first_step is None:
-            self.first_step = time.time()
-
     def on_train_epoch_start(self, *_: Any) -> None:
+        self.first_step = self.first_step or time.time()
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
@@ -108,6 +105,8 @@ class Clock(Callback):
 
 class Bar(Callback):
     """One bar over all epochs, with validation loss and images a second; nothing where the output is no terminal."""
+
+    takes_chunks = True  # it need not see single minibatches
 
     def __init__(self, title: str, clock: Clock):
         self.title, self.clock = title, clock

@@ -50,8 +50,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     import pytorch_lightning as pl
     import torch
 
-    from aelab.config.build import asks_for, build, build_model
-    from aelab.models.base import Training
+    from aelab.config.build import build, build_model, made_from_layers
+    from aelab.models.training import Training
     from aelab.rbm.layer import save_layers
     from aelab.run.callbacks import Bar, Clock, EpochEnd, Patience
     from aelab.watch import loggers as watch
@@ -62,9 +62,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
         torch.set_num_threads(cfg.hardware.threads)
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None
     layers = run_folder.read_layers(cfg.below, "below")
-    inside = asks_for(cfg.model, "below")  # the model is built from the layers, or stands on their output
     pl.seed_everything(cfg.seed, verbose=False)
-    data = build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=[] if inside else layers)
+    stands_on = [] if made_from_layers(cfg.model) else layers
+    data = build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=stands_on)
     if cfg.evaluate.knn > len(data.train.x):
         raise UserError(f"evaluate.knn: {cfg.evaluate.knn} is more than the {len(data.train.x)} training samples")
     model = build_model(cfg.model, data.shape, layers, data.n_classes)

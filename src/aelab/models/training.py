@@ -1,0 +1,192 @@
+"""The training step that every variant shares, and how Lightning sees it: chunks, updates, rates, hooks, averages."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from aelab.data.batches import Batch, Split, seed_of
+from aelab.data.hooks import WITHIN, listeners
+from aelab.errors import UserError
+from aelab.functional import likelihood as nll
+from aelab.functional.corruption import Corruption
+from aelab.models.divergence import stop_if_exploded, stop_if_not_finite
+
+WATCHED = 1000  # samples that are looked at once an epoch
+EXPLODED = 100.0  # times the cost of a constant reconstruction, as the mean of an epoch
+
+
+class Training(NamedTuple):
+    """How a model is trained, apart from what it is: none of it is needed to use the model afterwards."""
+
+    optimizer: Callable[..., torch.optim.Optimizer]
+    schedule: Callable[[float], float]
+    corruption: Corruption
+    clip: float | None
+    epochs: int
+    seed: int
+
+
+class Trained(pl.LightningModule):
+    """Minimises Σ ``batch_terms`` on minibatches whose input is corrupted.
+
+    Optimisation is manual, so that one call of ``training_step`` runs a chunk of minibatches: the Trainer's own cost is
+    then paid once per chunk. Updates are what ``trainer.global_step`` counts. Where a callback, or the model, listens
+    to single minibatches (:mod:`aelab.data.hooks`), each is a chunk of its own.
+    """
+
+    rate_key = "optimizer.lr"  # where the learning rate stands
+    training_plan: Training | None = None
+    progress = 0.0  # fraction of the whole training done, at the current minibatch
+    _backward = staticmethod(Tensor.backward)
+    _listeners: Sequence[Any] = ()  # callbacks, and the model itself, that have a hook within the update
+    _batch_size: int | None = None  # of the minibatch in work
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self._terms: dict[str, list[Tensor]] = {}
+        self._sizes: list[int] = []
+
+    # --- what a variant says --------------------------------------------------------------------------------------
+
+    def batch_terms(self, batch: Batch, out: Any, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """Named terms, means over the batch; their sum is the loss. ``batch.x`` is clean, ``out`` of the corrupted."""
+        raise NotImplementedError
+
+    def loss_of(self, terms: dict[str, Tensor]) -> Tensor:
+        """The loss out of its recorded terms."""
+        return sum(terms.values())
+
+    def validation_metrics(self, batch: Batch, out: Any) -> dict[str, Tensor]:
+        """Means over the batch that are watched beside the loss."""
+        return {}
+
+    def cost_of_a_constant(self, x: Tensor) -> Tensor:
+        """The reconstruction term's size when every reconstruction is the mean of the samples x, (batch, input)."""
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        """Called between the backward pass and the update; a variant changes gradients here."""
+
+    def after_step(self, out: Any) -> None:
+        """Called after each update; a variant keeps constraints here."""
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        try:
+            return self.training_plan.optimizer(self.parameters())
+        except ValueError as error:  # torch says which option is out of range, but not its key
+            options = getattr(self.training_plan.optimizer, "keywords", {})
+            text = str(error).lower().replace("learning rate", "lr").replace("epsilon", "eps").replace("beta", "betas")
+            key = next((f"optimizer.{name}" for name in options if re.search(rf"\b{name}\b", text)), "optimizer")
+            raise UserError(f"{key}: {error}; give another value") from error
+
+    def on_train_start(self) -> None:
+        self._listeners = listeners(self.trainer, WITHIN)
+        if self._listeners or self.trainer.world_size > 1:
+            self._backward = self.manual_backward  # what Lightning does round a backward costs a small net 3 %
+        self._sizes, self._batches = [], self.trainer.train_dataloader.n_batches
+        self._set_rate()
+
+    def on_train_epoch_start(self) -> None:
+        """All randomness of an epoch follows from (seed, epoch, rank), so that no generator needs saving to resume."""
+        torch.manual_seed(seed_of(self.training_plan.seed, self.current_epoch, 1 + self.global_rank))
+        self._terms, self._sizes = {}, []
+
+    def _done(self) -> float:
+        """The fraction of the whole training that is behind."""
+        return (self.current_epoch + len(self._sizes) / self._batches) / self.training_plan.epochs
+
+    def _set_rate(self) -> None:
+        """Set the rate of the next minibatch: whoever looks before it sees the one that it will have."""
+        factor = self.training_plan.schedule(self._done())
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:
+            group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
+
+    def training_step(self, chunk: Iterator[Batch] | Batch, index: int) -> Tensor | None:
+        """Train on the minibatches of ``chunk``; the loss of one that comes alone."""
+        alone = isinstance(chunk, Batch)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        loop = self.trainer.fit_loop.epoch_loop
+        before = len(self._sizes)
+        for batch in [chunk] if alone else chunk:
+            self.progress, self._batch_size = self._done(), len(batch.x)
+            self._rate = optimizer.param_groups[0]["lr"]
+            self.minibatch_step(batch, optimizer)
+            self._sizes.append(len(batch.x))
+            loop.manual_optimization.optim_step_progress.increment_ready()
+            loop.manual_optimization.optim_step_progress.increment_completed()  # trainer.global_step
+            self._set_rate()
+        self._batch_size = None
+        loop._batches_that_stepped += len(self._sizes) - before - 1  # the step of loggers; the Trainer adds the last 1
+        return self.loss_of({name: terms[-1] for name, terms in self._terms.items()}) if alone and self._terms else None
+
+    def log(self, *arguments: Any, **options: Any) -> None:
+        """As Lightning's; the size of a minibatch is known here, and could not be found in a chunk."""
+        super().log(*arguments, **{"batch_size": self._batch_size, **options})
+
+    def minibatch_step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+        """Corrupt, encode, decode, compare with the clean input, update."""
+        plan = self.training_plan
+        corrupted = plan.corruption(batch.x, self.progress)
+        weight = nll.emphasis(corrupted.touched, plan.corruption.alpha, plan.corruption.beta)
+        evaluations: list[tuple[Output, dict[str, Tensor]]] = []
+
+        def closure() -> Tensor:  # an optimiser with a line search calls it several times
+            self._tell("on_before_zero_grad", optimizer)
+            optimizer.zero_grad()
+            out = self(corrupted.x)
+            terms = self.batch_terms(batch, out, weight)
+            loss = sum(terms.values())
+            self._backward(loss)
+            self._tell("on_before_optimizer_step", optimizer)
+            self.before_step()
+            if plan.clip is not None:
+                nn.utils.clip_grad_norm_(self.parameters(), plan.clip)
+            evaluations.append((out, terms))
+            return loss
+
+        optimizer.step(closure)
+        out, terms = evaluations[0]
+        self.record(terms)
+        self.after_step(out)
+
+    def _tell(self, hook: str, optimizer: torch.optim.Optimizer) -> None:
+        """Call a hook that Lightning calls in automatic optimisation only."""
+        for listener in self._listeners:
+            getattr(listener, hook)(*(() if listener is self else (self.trainer, self)), optimizer)
+
+    def record(self, terms: dict[str, Tensor]) -> None:
+        """Keep this minibatch's terms on the device; they are read once an epoch."""
+        for name, term in terms.items():
+            self._terms.setdefault(name, []).append(term.detach())
+
+    def on_train_epoch_end(self) -> None:
+        size = torch.tensor(self._sizes, dtype=torch.float32, device=self.device)
+        terms = {name: torch.stack(values).float() for name, values in self._terms.items()}
+        loss = self.loss_of(terms)
+        stop_if_not_finite(loss, self.current_epoch, self.rate_key)
+        averages = {name: (values * size).sum() / size.sum() for name, values in terms.items()}
+        averages["loss"] = (loss * size).sum() / size.sum()
+        if "reconstruction" in averages:
+            limit = EXPLODED * self.cost_of_a_constant(self.trainer.train_dataloader.split.x[:WATCHED])
+            stop_if_exploded(averages["reconstruction"], limit, self.current_epoch, self.rate_key)
+        self.log_dict({f"train/{k}": v for k, v in averages.items()}, sync_dist=self.trainer.world_size > 1)
+        self.log("train/learning_rate", self._rate)
+
+    def validation_step(self, split: Split, index: int) -> None:
+        """Loss terms and metrics of the whole validation set, clean."""
+        sums: dict[str, Tensor] = {}
+        for batch in split.batches():
+            out = self(batch.x)
+            terms = self.batch_terms(batch, out)
+            terms = {**terms, "loss": self.loss_of(terms), **self.validation_metrics(batch, out)}
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term * len(batch.x)
+        n = len(split.x)
+        self.log_dict({f"val/{k}": v / n for k, v in sums.items()}, sync_dist=self.trainer.world_size > 1, batch_size=n)
