@@ -38,10 +38,11 @@ def anneal(path: Path, state: Tensor, visible: bool, betas: list[float]) -> tupl
     ``state`` is drawn at ``betas[0]``; ``betas`` may rise or fall.
     """
     log_w = torch.zeros(len(state), dtype=torch.float64, device=state.device)
-    fine = {side: FINE / path.largest_field(side) for side in (True, False)}
+    largest = {side: path.largest_field(side) for side in (True, False)}
     for beta, following in pairwise(betas):
         field = path.field(state, visible)
-        log_w += path.log_ratio(state, field, visible, beta, following, abs(following - beta) < fine[visible])
+        fine = abs(following - beta) * largest[visible] <= FINE
+        log_w += path.log_ratio(state, field, visible, beta, following, fine)
         visible = not visible
         state = path.draw(path.total(field, not visible, following), visible)
     return log_w, state, visible
