@@ -186,6 +186,7 @@ HELD = {
     "config:objective": "test_app.py::test_objective_is_what_a_sweep_is_told",
     "config:direction": "test_optuna_sweeper.py::test_every_objective_has_a_direction",
     "config:run": "test_page.py::test_the_command_writes_a_page",
+    "config:paper": "test_history.py::test_runs_become_figures_and_a_table",
     "config:out": "test_page.py::test_the_command_writes_a_page",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
     "config:delete": "test_app.py::test_tasks",

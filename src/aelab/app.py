@@ -161,7 +161,16 @@ def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     report.say(f"{out}  ({out.stat().st_size / 1e6:.1f} MB, open it in any browser)")
 
 
-TASKS = {"train": train, "stages": list_stages, "compare": compare_runs, "report": write_report}
+def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """The history table: what papers printed beside what was measured here."""
+    from aelab.run.history import results
+
+    results(CONF, cfg.runs, None if cfg.out is None else Path(cfg.out))
+
+
+TASKS = {
+    "train": train, "stages": list_stages, "compare": compare_runs, "report": write_report, "results": show_results,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

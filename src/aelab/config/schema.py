@@ -103,6 +103,7 @@ class Config:
     runs: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    paper: dict[str, Any] | None = field(default=MISSING, metadata=role("nothing", noise=True))
 
 
 def register() -> None:

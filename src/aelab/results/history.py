@@ -1,0 +1,147 @@
+"""What papers printed beside what was measured here: the history table, and what makes a figure one to believe.
+
+An experiment carries the printed figure in its YAML, under ``paper``; what runs gave stands in conf/measured.json, with
+the command, the machine, the versions and the keys of the stages behind it. Nothing else is a source of the table.
+"""
+
+import hashlib
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aelab.errors import UserError
+
+MARKS = ("seen", "second-hand", "computed", "memory")
+COLUMNS = ("year", "system", "data", "figure", "printed", "ours", "status", "command", "minutes")
+
+
+class Paper(NamedTuple):
+    """A printed figure: ``metric`` of metrics.json it is held against, where it was read, and how it is counted."""
+
+    name: str
+    year: int
+    system: str
+    data: str
+    metric: str
+    figure: str  # the metric in words, with its unit
+    printed: str | None  # the number as it stands there, with its digits; None where the paper shows none
+    better: str  # lower | higher
+    source: str
+    link: str
+    mark: str  # seen | second-hand | computed | memory
+    counted: str  # the set, and how it was summed or averaged
+
+
+class Measured(NamedTuple):
+    """What runs of one experiment gave: a value for each seed, and what they were made by."""
+
+    values: dict[str, float]  # seed → value
+    command: str
+    seconds: float  # of one run, training and test
+    processor: str
+    date: str
+    versions: dict[str, str]
+    keys: dict[str, str]  # stage → key of its weights
+
+
+def read_papers(folder: Path) -> list[Paper]:
+    """The ``paper`` of every experiment in conf/experiment, by year."""
+    from omegaconf import OmegaConf
+
+    papers = []
+    for path in sorted(folder.glob("*.yaml")):
+        node = OmegaConf.to_container(OmegaConf.load(path), resolve=False).get("paper")
+        if node is not None:
+            papers.append(paper_of(node, path.name))
+    return sorted(papers, key=lambda paper: (paper.year, paper.name))
+
+
+def paper_of(node: dict[str, Any], where: str) -> Paper:
+    """A checked ``paper`` node."""
+    if set(node) != set(Paper._fields):
+        odd = sorted(set(node) ^ set(Paper._fields))
+        raise UserError(f"paper: {where} must have {', '.join(Paper._fields)}; look at {', '.join(odd)}")
+    if node["mark"] not in MARKS:
+        raise UserError(f"paper.mark: {where} has {node['mark']!r}; take one of {', '.join(MARKS)}")
+    if node["better"] not in ("lower", "higher"):
+        raise UserError(f"paper.better: {where} has {node['better']!r}; take lower or higher")
+    return Paper(**node)
+
+
+def read_measured(path: Path) -> dict[str, Measured]:
+    """Name → figures; raises ``UserError`` for an entry that was changed by hand."""
+    found = {}
+    for name, entry in json.loads(path.read_text()).items() if path.exists() else ():
+        digest = entry.pop("digest", None)
+        if digest != digest_of(entry):
+            raise UserError(f"result: the figures of {name} in {path.name} are not as a run left them; measure again")
+        found[name] = Measured(**entry)
+    return found
+
+
+def as_text(measured: dict[str, Measured]) -> str:
+    """The file that ``read_measured`` reads."""
+    entries = {name: m._asdict() | {"digest": digest_of(m._asdict())} for name, m in sorted(measured.items())}
+    return json.dumps(entries, indent=1, sort_keys=True) + "\n"
+
+
+def digest_of(entry: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def status(paper: Paper, measured: Measured) -> str:
+    """better | as good | within the seeds' spread | missed by …: of the mean, to the digits that the paper prints."""
+    if paper.printed is None:
+        return "–"
+    values = list(measured.values.values())
+    sign = 1 if paper.better == "lower" else -1
+    gap = sign * (statistics.mean(values) - float(paper.printed))
+    digits = len(paper.printed.partition(".")[2])
+    if round(gap, digits) < 0:
+        return "better"
+    if round(gap, digits) == 0:
+        return "as good"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return "within the seeds' spread" if gap <= spread else f"missed by {gap:.2g}"
+
+
+def ours(measured: Measured) -> str:
+    """The mean over seeds, with its standard deviation where there are several."""
+    values = list(measured.values.values())
+    mean = statistics.mean(values)
+    digits = max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else 2
+    text = f"{mean:.{min(digits, 4)}f}"
+    return f"{text} ± {statistics.stdev(values):.2g} ({len(values)})" if len(values) > 1 else text
+
+
+def rows(papers: list[Paper], measured: dict[str, Measured]) -> list[dict[str, Any]]:
+    """One row per experiment; one that has not been measured says so."""
+    table = []
+    for paper in papers:
+        found = measured.get(paper.name)
+        printed = paper.printed or "–"
+        printed += "" if paper.mark == "seen" or paper.printed is None else f" ({paper.mark})"
+        table.append(
+            dict(
+                zip(
+                    COLUMNS,
+                    (
+                        paper.year, f"[{paper.system}]({paper.link})", paper.data, paper.figure, printed,
+                        ours(found) if found else "not measured", status(paper, found) if found else "",
+                        f"`{found.command}`" if found else f"`aelab experiment={paper.name}`",
+                        f"{found.seconds / 60:.0f}" if found else None,
+                    ),
+                )
+            )
+        )  # fmt: skip
+    return table
+
+
+def with_table(readme: str, table: str, begin: str, end: str) -> str:
+    """``readme`` with ``table`` between the lines ``begin`` and ``end``."""
+    if readme.count(begin) != 1 or readme.count(end) != 1:
+        raise UserError(f"out: the README has no lines {begin} and {end} to put the table between")
+    before, rest = readme.split(begin)
+    return f"{before}{begin}\n{table}{end}{rest.split(end)[1]}"

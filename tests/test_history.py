@@ -1,0 +1,98 @@
+"""The history table: printed beside measured, made from runs, and a figure that was changed by hand is noticed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import aelab
+
+from aelab.app import CONF
+from aelab.errors import UserError
+from aelab.results import tables
+from aelab.results.history import (
+    Measured,
+    Paper,
+    as_text,
+    ours,
+    paper_of,
+    read_measured,
+    read_papers,
+    rows,
+    status,
+    with_table,
+)
+from aelab.run.history import BEGIN, END, collected
+
+README = Path(__file__).parents[1] / "README.md"
+PAPER = Paper("x", 2006, "S", "digits", "test/squared_error", "error", "3.00", "lower", "A", "https://a", "seen", "sum")
+
+
+def measured(*values: float) -> Measured:
+    seeds = {str(seed): value for seed, value in enumerate(values)}
+    return Measured(seeds, "aelab experiment=x", 60.0, "a processor", "2026-01-01", {"torch": "2"}, {"rbm1": "k"})
+
+
+@pytest.mark.parametrize(
+    "paper, values, words",
+    [
+        (PAPER, [2.5], "better"),
+        (PAPER, [3.004], "as good"),
+        (PAPER, [3.2], "missed by 0.2"),
+        (PAPER, [2.9, 3.2], "within the seeds' spread"),
+        (PAPER._replace(better="higher"), [3.2], "better"),
+        (PAPER._replace(better="higher"), [2.5], "missed by 0.5"),
+        (PAPER._replace(printed=None), [2.5], "–"),
+    ],
+)
+def test_status(paper, values, words):
+    assert status(paper, measured(*values)) == words
+
+
+def test_several_seeds_are_a_mean_with_its_spread():
+    assert ours(measured(2.0, 4.0)) == "3.000 ± 1.4 (2)" and ours(measured(86.7)) == "86.70"
+
+
+def test_a_figure_changed_by_hand_is_noticed(tmp_path):
+    path = tmp_path / "measured.json"
+    path.write_text(as_text({"x": measured(2.5)}))
+    assert read_measured(path) == {"x": measured(2.5)}
+    path.write_text(path.read_text().replace("2.5", "1.5"))
+    with pytest.raises(UserError, match=r"result: the figures of x .* measure again"):
+        read_measured(path)
+
+
+@pytest.mark.parametrize("change", [{"mark": "heard"}, {"better": "up"}, {"years": 3}])
+def test_a_paper_says_all_of_what_it_must(change):
+    with pytest.raises(UserError, match="paper"):
+        paper_of(PAPER._asdict() | change, "x.yaml")
+
+
+def test_every_experiment_s_paper_is_whole_and_has_its_file_s_name():
+    papers = read_papers(CONF / "experiment")
+    assert len(papers) >= 7 and all((CONF / "experiment" / f"{paper.name}.yaml").exists() for paper in papers)
+
+
+def test_the_readme_s_table_is_made_from_what_was_measured():
+    """A figure typed into it fails here."""
+    table = tables.markdown(rows(read_papers(CONF / "experiment"), read_measured(CONF / "measured.json")))
+    assert with_table(README.read_text(), table, BEGIN, END) == README.read_text(), "aelab task=results out=README.md"
+
+
+def test_runs_become_figures_and_a_table(tmp_path, capsys):
+    conf = tmp_path / "conf" / "experiment"
+    conf.mkdir(parents=True)
+    node = json.dumps(PAPER._asdict())
+    head = "# @package _global_\ndefaults: [override /model: linear]\n"
+    (conf / "x.yaml").write_text(f"{head}model: {{n_code: 3}}\npaper: {node}\n")
+    for seed in (0, 1):
+        outcome = aelab(
+            capsys, f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "experiment=x", "logger=csv", "train.epochs=1",
+            f"seed={seed}", f"hydra.run.dir={tmp_path / str(seed)}",
+        )  # fmt: skip
+        assert outcome.status == 0, outcome.error
+    found = collected(str(tmp_path / "*"))["x"]
+    assert set(found.values) == {"0", "1"} and found.command.startswith("aelab ") and found.seconds > 0
+    assert found.values["1"] == json.loads((tmp_path / "1" / "metrics.json").read_text())["test/squared_error"]
+    with pytest.raises(UserError, match="runs: no finished run"):
+        collected(str(tmp_path / "nothing*"))
+    assert aelab(capsys, "task=results").status == 0
