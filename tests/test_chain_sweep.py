@@ -89,7 +89,7 @@ import sys
 from pathlib import Path
 import torch
 from aelab.run import train
-from aelab.run.callbacks import Bar
+from aelab.run.progress import Bar
 
 def leave_weights(self, trainer, model):
     torch.save(model.state_dict(), Path(sys.argv[1]) / f"rank{trainer.global_rank}.pt")

@@ -48,9 +48,9 @@ def test_a_job_is_read_back_as_it_was_written(jobs, tmp_path):
 
 
 def test_a_running_job_without_a_process_was_killed(jobs, tmp_path):
-    at_work = locks.hold(locks.of_job(tmp_path, 4))
+    at_work = locks.take(locks.of_job(tmp_path, 4))
     assert read_jobs(tmp_path)[4].status == "running"
-    at_work.close()
+    at_work.release()
     assert read_jobs(tmp_path)[4].status == "killed"
 
 

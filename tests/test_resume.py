@@ -12,7 +12,7 @@ import torch
 from helpers import CONF, OPTIONS, command, made_layers, small
 from helpers import aelab as aelab_command
 
-import aelab.run.callbacks
+import aelab.run.checkpoint
 import aelab.run.train
 from aelab import files
 from aelab.config.build import made_from_layers
@@ -110,10 +110,10 @@ MOMENTS = {
     "in the second epoch": at_call(Base, "minibatch_step", 5),
     "in the last epoch": at_call(Base, "minibatch_step", 3 * EPOCHS),
     "while a checkpoint is written": at_call(torch, "save", 2, after=True),
-    "before best.ckpt has its name": at_call(aelab.run.callbacks.os, "link", 2),
-    "after best.ckpt": at_call(aelab.run.callbacks.os, "link", 2, after=True),
-    "before history.csv": at_call(aelab.run.callbacks, "write_history", 2),
-    "after history.csv of the last epoch": at_call(aelab.run.callbacks, "write_history", EPOCHS, after=True),
+    "before best.ckpt has its name": at_call(aelab.run.checkpoint.os, "link", 2),
+    "after best.ckpt": at_call(aelab.run.checkpoint.os, "link", 2, after=True),
+    "before history.csv": at_call(aelab.run.checkpoint, "write_history", 2),
+    "after history.csv of the last epoch": at_call(aelab.run.checkpoint, "write_history", EPOCHS, after=True),
     "when training is over": at_call(aelab.run.train, "conclude", 1),
     "before metrics.json": at_call(files, "write_json", 2),
 }
@@ -137,7 +137,7 @@ def test_every_model_optimizer_and_corruption_resumes(option, made_data, tmp_pat
         cfg.below = str(made_layers(tmp_path / "below"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     aelab.run.train.run(cfg, whole, command(option))
-    killed(cfg, broken, at_call(aelab.run.callbacks, "write_history", 3))
+    killed(cfg, broken, at_call(aelab.run.checkpoint, "write_history", 3))
     assert len(run_folder.read_history(broken)["epoch"]) == 2
     assert aelab_command(capsys, f"resume={broken}").status == 0
     assert_same(results(broken), results(whole))

@@ -13,7 +13,7 @@ from tiny_chain import run_tiny
 from wandb_files import read
 
 from aelab.errors import Pruned
-from aelab.run import callbacks
+from aelab.run import checkpoint
 from aelab.run import folder as run_folder
 from aelab.run.train import run
 
@@ -31,14 +31,14 @@ def stops(monkeypatch):
     """``stops(epoch, error)``: the run raises ``error`` in that epoch."""
 
     def stop(epoch: int, error: BaseException) -> None:
-        whole = callbacks.EpochEnd.on_train_epoch_end
+        whole = checkpoint.EpochEnd.on_train_epoch_end
 
         def end(self, trainer, model):
             if trainer.current_epoch == epoch:
                 raise error
             whole(self, trainer, model)
 
-        monkeypatch.setattr(callbacks.EpochEnd, "on_train_epoch_end", end)
+        monkeypatch.setattr(checkpoint.EpochEnd, "on_train_epoch_end", end)
 
     return stop
 

@@ -1,47 +1,64 @@
 """Locks that the kernel lets go when their holder dies, however it dies: so a killed job is known at once.
 
-flock(2) on a file of its own. A lock held through a timestamp or a heartbeat needs a guess at how long is too long.
+Each is held by one process, on a file of its own. A lock held through a timestamp or a heartbeat needs a guess at how
+long is too long.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+PROBE_SECONDS = 0.2  # somebody who only asks whether a lock is held has it for less than a millisecond
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Wait until nobody else is inside, then be the only one."""
-    with _open(path) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _lock(path):
         yield
 
 
-def hold(path: Path) -> IO:
-    """Say "I am at work on this" until the returned file is closed or this process ends; several may say so."""
-    file = _open(path)
-    fcntl.flock(file, fcntl.LOCK_SH)
-    return file
+def take(path: Path, wait: float = PROBE_SECONDS) -> "BaseFileLock | None":
+    """Say "I am at work on this" until the returned lock is released or this process ends; None: another one is.
+
+    ``wait`` is in seconds; -1 waits for as long as it takes.
+    """
+    from filelock import Timeout
+
+    lock = _lock(path)
+    try:
+        lock.acquire(timeout=wait, poll_interval=0.01)
+    except Timeout:
+        return None
+    return lock
 
 
 def is_held(path: Path) -> bool:
     """Whether anybody, on this machine or one that shares the folder, is at work on this."""
     if not path.exists():
         return False
-    with _open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    lock = take(path)
+    if lock is not None:
+        lock.release()
+    return lock is None
 
 
 def of_job(sweep_folder: Path, number: int) -> Path:
-    """The lock of one job of a sweep."""
+    """The lock of one job of a sweep, held by the process that runs it."""
     return sweep_folder / ".locks" / str(number)
 
 
-def _open(path: Path) -> IO:
+def of_trial(sweep_folder: Path, number: int) -> Path:
+    """The lock of one trial of a study, held by the process that launches its job and waits for it."""
+    return sweep_folder / ".locks" / f"{number}.trial"
+
+
+def _lock(path: Path) -> "BaseFileLock":
+    from filelock import FileLock
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "a")
+    return FileLock(path, thread_local=False)  # held by the process, whichever thread lets it go

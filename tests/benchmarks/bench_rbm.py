@@ -35,7 +35,7 @@ from hydra import compose, initialize_config_dir
 from aelab import app
 from aelab.config.build import resolved
 from aelab.rbm.layer import Layer
-from aelab.run import callbacks
+from aelab.run import progress
 from aelab.run.train import train
 
 VISIBLE, HIDDEN, BATCH = 784, 500, 100
@@ -44,7 +44,7 @@ VALIDATION = 1000
 BOUNDS = {"naive, torch.bernoulli": 0.55, "scikit-learn": 1.0, "rbms": 0.25, "learnergy": 0.25}
 
 
-class EpochClock(callbacks.Clock):
+class EpochClock(progress.Clock):
     """CPU time at the start of each epoch."""
 
     starts: list[float] = []
@@ -66,7 +66,7 @@ def aelab(bits: np.ndarray, folder: Path, *overrides: str) -> Callable[[], float
     app.register()
     with initialize_config_dir(str(app.CONF), version_base="1.3"):
         cfg = resolved(compose("config", overrides=settings))
-    callbacks.Clock = EpochClock
+    progress.Clock = EpochClock
 
     def run() -> float:
         EpochClock.starts.clear()

@@ -53,7 +53,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     from aelab.config.build import build, build_model, made_from_layers
     from aelab.models.training import Training
     from aelab.rbm.layer import save_layers
-    from aelab.run.callbacks import Bar, Clock, EpochEnd, Patience
+    from aelab.run.callbacks import Patience
+    from aelab.run.checkpoint import EpochEnd
+    from aelab.run.progress import Bar, Clock
     from aelab.watch import loggers as watch
 
     quiet()

@@ -31,7 +31,7 @@ class Leaderboard(Callback):
             return
         overrides = [item for item in config.hydra.overrides.task if not item.startswith(ADDED)]
         self.job = Job(number, Path(config.hydra.runtime.output_dir), overrides, "running", [], 0.0, "")
-        self.at_work = locks.hold(locks.of_job(Path(config.hydra.sweep.dir), number))
+        self.at_work = locks.take(locks.of_job(Path(config.hydra.sweep.dir), number))
         self.job.write()
         self.begun = time.monotonic()
 
@@ -49,7 +49,8 @@ class Leaderboard(Callback):
             if isinstance(result, Exception) and not isinstance(result, UserError):
                 write_text(job.folder / "traceback.txt", "".join(traceback.format_exception(result)))
         job.write()
-        self.at_work.close()
+        if self.at_work is not None:
+            self.at_work.release()
 
     def on_multirun_end(self, config: DictConfig, **context: Any) -> None:
         folder = Path(config.hydra.sweep.dir)

@@ -105,7 +105,7 @@ class SharedStudy:
         if reason:
             self._records.set_trial_user_attr(self.study.get_trials(deepcopy=False)[number]._trial_id, "reason", reason)
         self.study.tell(number, list(values) if state == TrialState.COMPLETE else None, state=state)
-        self._mine.pop(number).close()
+        self._mine.pop(number).release()
 
     def at_work_elsewhere(self) -> list[int]:
         """The trials that other processes are running now."""
@@ -127,7 +127,7 @@ class SharedStudy:
     def _claim(self, number: int) -> list[str]:
         from optuna.trial import Trial, TrialState
 
-        self._mine[number] = locks.hold(locks.of_job(self.folder, number))
+        self._mine[number] = locks.take(locks.of_trial(self.folder, number), wait=-1)
         trials = self.study.get_trials(deepcopy=False)
         left = trials[number] if number < len(trials) and trials[number].state == TrialState.RUNNING else None
         if left is not None and left.params.keys() == self.space.keys():
@@ -149,7 +149,8 @@ class SharedStudy:
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _at_work(self, number: int) -> bool:
-        return number in self._mine or locks.is_held(locks.of_job(self.folder, number))
+        places = locks.of_trial(self.folder, number), locks.of_job(self.folder, number)
+        return number in self._mine or any(map(locks.is_held, places))  # a job may outlive its sweep
 
 
 def _size(grid: dict[str, list[Any]]) -> int:
