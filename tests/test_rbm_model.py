@@ -93,8 +93,9 @@ def test_the_fast_path_gives_the_plain_one_s_result(recipe, monkeypatch):
             step(rbm, torch.rand(50, 40))
         return rbm.state_dict()
 
+    monkeypatch.setenv("AELAB_KERNELS", "onednn")
     fast = trained()
-    monkeypatch.setattr(kernels, "ONEDNN", False)
+    monkeypatch.setenv("AELAB_KERNELS", "torch")
     monkeypatch.setattr(kernels, "FUSED", False)
     for name, plain in trained().items():
         torch.testing.assert_close(fast[name], plain, rtol=1e-4, atol=1e-5)

@@ -48,12 +48,35 @@ def aelab(x: torch.Tensor, layer: Layer, batch: int, mean_field: bool = False) -
 
 def fallback(*args) -> None:
     """The same without oneDNN's product and the fused update."""
-    kept = kernels.ONEDNN, kernels.FUSED
-    kernels.ONEDNN = kernels.FUSED = False
+    kept, kernels.FUSED = kernels.FUSED, False
+    os.environ["AELAB_KERNELS"] = "torch"
     try:
         aelab(*args)
     finally:
-        kernels.ONEDNN, kernels.FUSED = kept
+        kernels.FUSED = kept
+        del os.environ["AELAB_KERNELS"]
+
+
+def bfloat16(*args) -> None:
+    """Products in bfloat16; weights, means and draws in float32."""
+    with torch.autocast("cpu", torch.bfloat16):
+        aelab(*args)
+
+
+def products(dtype: torch.dtype, x: torch.Tensor, layer: Layer, batch: int) -> None:
+    """The floor: the five products of an update and nothing else."""
+    v, h, W = x[:batch].to(dtype), torch.rand(batch, layer.W.shape[1]).to(dtype), layer.W.to(dtype)
+    for _ in range(0, len(x), batch):
+        v @ W, h @ W.t(), v @ W, v.t() @ h, v.t() @ h
+
+
+def products_onednn(x: torch.Tensor, layer: Layer, batch: int) -> None:
+    """The same by oneDNN in float32."""
+    v, h, W = x[:batch], torch.rand(batch, layer.W.shape[1]), layer.W
+    vt, product = v.t().contiguous(), kernels.LINEAR["onednn"]
+    for _ in range(0, len(x), batch):
+        for a, b in ((v, W), (h, W.t()), (v, W), (vt, h), (vt, h)):
+            product(a, b, None, "none")
 
 
 CASES: dict[str, Callable] = {
@@ -61,7 +84,11 @@ CASES: dict[str, Callable] = {
     "naive, uniform < p": lambda *args: hand_written(*args, draw=lambda p: (torch.rand_like(p) < p).float()),
     "aelab": aelab,
     "aelab, mean-field visibles": lambda *args: aelab(*args, mean_field=True),
-    "aelab, fallback": fallback,
+    "aelab, bfloat16": bfloat16,
+    "aelab, plain ways": fallback,
+    "products alone": lambda *args: products(torch.float32, *args),
+    "products alone, oneDNN": products_onednn,
+    "products alone, bfloat16": lambda *args: products(torch.bfloat16, *args),
 }
 
 

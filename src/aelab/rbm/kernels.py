@@ -1,11 +1,15 @@
-"""The few inner operations that an RBM's time goes into, each with a plain fallback that gives the same numbers.
+"""The few inner operations that an RBM's time goes into, each with a plain way that gives the same numbers.
 
-On CPUs where MKL's float32 matrix product is slow, oneDNN's is about twice as fast to the same 2e-7. torch reaches it
-through a private operator, so it is called here only: one name to mend, and none of it is needed for correctness.
+Which library's float32 product is the faster one differs from processor to processor, so it is measured where the
+program runs (:mod:`aelab.rbm.ways`). torch reaches oneDNN's through a private operator, called here only: one name to
+mend, and none of it is needed for correctness. Under autocast the products are taken in its lower precision; weights,
+biases, means and draws stay in float32.
 """
 
 import torch
 from torch import Tensor
+
+from aelab.rbm.ways import Ways, fastest
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 FUSED = hasattr(torch, "_fused_sgd_")
@@ -14,28 +18,62 @@ ACTIVATION = {"none": lambda x: x, "sigmoid": torch.sigmoid_, "relu": torch.relu
 
 def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
     """activation(x W + bias) for x (batch, in), W (in, out), bias (out,); activation is none, sigmoid or relu."""
+    if lower := _autocast(x):
+        product = (x.to(lower) @ W.to(lower)).float()
+        return ACTIVATION[activation](product if bias is None else product + bias)
     if _onednn_takes(x, W, bias):
-        return torch.ops.mkldnn._linear_pointwise(x, W.t(), bias, activation, [], "")
-    return ACTIVATION[activation](x @ W if bias is None else torch.addmm(bias, x, W))
+        way = fastest("linear", LINEAR, (x, W, bias, activation), (*x.shape, W.shape[1]))
+        return way(x, W, bias, activation)
+    return _linear(x, W, bias, activation)
 
 
 def phase_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Row means under 0 less those under 1: of v hᵀ (visible, hidden), of h (hidden,), of v (visible,).
+    """Row means under 0 less those under 1: of v hᵀ (visible, hidden), of h (hidden,), of v (visible,)."""
+    if lower := _autocast(v0):  # one product: what is rounded is the difference, not both of its parts
+        v, h = torch.cat([v0, v1]), torch.cat([h0 / len(h0), h1 / -len(h1)])
+        W = (v.to(lower).t() @ h.to(lower)).float()
+    elif _onednn_takes(v0, h0, None) and _onednn_takes(v1, h1, None):
+        shape = (len(v0) + len(v1), v0.shape[1], h0.shape[1])
+        W = fastest("difference", DIFFERENCE, (v0, h0, v1, h1), shape)(v0, h0, v1, h1)
+    else:
+        W = _difference(v0, h0, v1, h1)
+    return W, h0.mean(0) - h1.mean(0), v0.mean(0) - v1.mean(0)
 
-    Both phases are one product of the rows laid end to end, weighing 1/rows and −1/rows.
-    """
+
+def _linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    return ACTIVATION[activation](x @ W if bias is None else torch.addmm(bias, x, W))
+
+
+def _linear_onednn(x: Tensor, W: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, W.t(), bias, activation, [], "")
+
+
+def _difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor:
+    """v0ᵀ h0 / rows − v1ᵀ h1 / rows, the second product added to the first in place."""
+    first = torch.addmm(v0.new_zeros(()), v0.t(), h0, beta=0, alpha=1 / len(v0))
+    return first.addmm_(v1.t(), h1, alpha=-1 / len(v1))
+
+
+def _difference_onednn(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor:
+    """The same as one product of the rows laid end to end, which weigh 1/rows and −1/rows."""
     h = torch.cat([h0 / len(h0), h1 / -len(h1)])
     v = torch.cat([v0.t(), v1.t()], dim=1)  # turned while it is copied, which oneDNN would do again
-    return linear(v, h, None), h.sum(0), v0.mean(0) - v1.mean(0)
+    return _linear_onednn(v, h, None, "none")
+
+
+LINEAR: Ways = {"torch": _linear, "onednn": _linear_onednn}
+DIFFERENCE: Ways = {"torch": _difference, "onednn": _difference_onednn}
 
 
 def bernoulli(p: Tensor) -> Tensor:
     """1[u < p], u uniform in steps of 2⁻²⁴: the same draw as ``torch.bernoulli``, some twelve times cheaper on the CPU.
 
     There the generator is what costs, so an entry gets 16 bits of its own, and the 8 below them are drawn once a call.
-    An entry is 1 with probability p to within such a step; two entries of a call are independent to within 2⁻³⁴.
+    An entry is 1 with probability p to within such a step; two entries of a call are independent to within 2⁻³⁴. In
+    whatever precision p comes, it is compared in float32: in bfloat16 a p of 1e-4 would be met twenty times too often.
     """
     p = p.detach()
+    p = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p
     if p.device.type != "cpu" or p.dtype != torch.float32:
         return torch.lt(torch.rand_like(p), p, out=torch.empty_like(p))
     words = torch.empty(-(-p.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
@@ -62,11 +100,18 @@ def momentum_ascent_(
         param.add_(velocity, alpha=rate)
 
 
+def _autocast(x: Tensor) -> torch.dtype | None:
+    """The lower precision that products of ``x`` are to be taken in; None outside autocast, and for other types."""
+    device = x.device.type
+    on = x.dtype == torch.float32 and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if on else None
+
+
 def _onednn_takes(x: Tensor, W: Tensor, bias: Tensor | None) -> bool:
     tensors = [x, W] if bias is None else [x, W, bias]
     if not ONEDNN or any(t.dtype != torch.float32 or t.device.type != "cpu" for t in tensors):
         return False
-    if x.ndim != 2 or x.numel() == 0 or torch.is_autocast_enabled("cpu"):
+    if x.ndim != 2 or x.numel() == 0:
         return False
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False  # the operator has no derivative

@@ -1,7 +1,6 @@
 """``task=results``: figures of finished runs into conf/measured.json, and the history table out of it."""
 
 import glob
-import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from aelab import files
+from aelab.clock import processor
 from aelab.errors import UserError
 from aelab.results import tables
 from aelab.results.history import Measured, Paper, as_text, paper_of, read_measured, read_papers, rows, with_table
@@ -77,13 +77,3 @@ def keys_of(folder: Path) -> dict[str, str]:
 def stages_of(folder: Path) -> dict[str, Any]:
     path = folder / "chain.json"
     return files.read_json(path)["stages"] if path.exists() else {}
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
