@@ -92,7 +92,7 @@ def test_what_changes_a_stage_changes_its_key_and_those_above(capsys, tmp_path, 
     keys = planned_keys(capsys, tmp_path, monkeypatch)
     kept = {
         "chain.widths=[5,2]": {"rbm1"},
-        "chain.only={rbm2:{model:{learning_rate:0.02}}}": {"rbm1"},
+        "chain.only={rbm2:{model:{recipe:{learning_rate:0.02}}}}": {"rbm1"},
         "chain.finetune.optimizer=sgd": {"rbm1", "rbm2"},
         "seed=1": set(),
     }
@@ -120,15 +120,15 @@ def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[s
 @quick
 def test_settings_of_one_stage_and_of_one_kind_reach_it_alone(capsys, tmp_path):
     chain = run_tiny(
-        capsys, tmp_path, "chain.only={rbm2:{train:{epochs:3},model:{learning_rate:0.002}}}",
-        "chain.finetune.set={train:{clip:1.5}}", "chain.pretrain.set={model:{weight_decay:0.003}}",
+        capsys, tmp_path, "chain.only={rbm2:{train:{epochs:3},model:{recipe:{learning_rate:0.002}}}}",
+        "chain.finetune.set={train:{clip:1.5}}", "chain.pretrain.set={model:{recipe:{weight_decay:0.003}}}",
     )  # fmt: skip
     configs = {name: run_folder.read_config(chain.stage(name)) for name in chain.found()}
 
     assert {name: cfg.train.epochs for name, cfg in configs.items()} == {"rbm1": 2, "rbm2": 3, "finetune": 2}
     assert {name: cfg.train.clip for name, cfg in configs.items()} == {"rbm1": None, "rbm2": None, "finetune": 1.5}
-    assert [configs[name].model.weight_decay for name in ("rbm1", "rbm2")] == [0.003, 0.003]
-    assert [configs[name].model.learning_rate for name in ("rbm1", "rbm2")] == [0.1, 0.002]
+    assert [configs[name].model.recipe.weight_decay for name in ("rbm1", "rbm2")] == [0.003, 0.003]
+    assert [configs[name].model.recipe.learning_rate for name in ("rbm1", "rbm2")] == [0.1, 0.002]
     assert run_folder.read_history(chain.stage("rbm2"))["epoch"] == [0, 1, 2]
 
 

@@ -89,7 +89,7 @@ def test_gaussian_data_do_not_fit_bernoulli_units(capsys, tmp_path, made_data): 
         refused, "stage rbm1: chain.input: bernoulli needs inputs in [0, 1], faces has others; take gaussian"
     )
     taken = run_tiny(
-        capsys, tmp_path, *faces, "chain.input=gaussian", "chain.pretrain.set={model:{learning_rate:0.001}}"
+        capsys, tmp_path, *faces, "chain.input=gaussian", "chain.pretrain.set={model:{recipe:{learning_rate:0.001}}}"
     )
     assert taken.outcome.status == 0, taken.outcome.error
 
@@ -103,8 +103,8 @@ def test_a_setting_that_only_a_run_can_refuse_is_named_as_the_chain_has_it(capsy
     "rate, line",
     [
         (
-            "chain.pretrain.set={model:{learning_rate:1e6}}",
-            "stage rbm1: model.learning_rate: the weights exploded in epoch 0",
+            "chain.pretrain.set={model:{recipe:{learning_rate:1e6}}}",
+            "stage rbm1: model.recipe.learning_rate: the weights exploded in epoch 0",
         ),
         ("chain.finetune.learning_rate=1e38", "stage finetune: chain.finetune.learning_rate: the loss is not finite"),
         (  # every loss is finite, the last reconstruction is not even bad: the net puts out a constant
@@ -120,11 +120,11 @@ def test_exploding_weights_stop_the_chain(capsys, tmp_path, rate, line):
 
 
 def test_after_an_explosion_the_last_good_checkpoint_is_there(capsys, tmp_path):
-    rule = "{model:{learning_rate:0.1,momentum_start:0.0,momentum_epochs:1,momentum:0.99},train:{epochs:60}}"
+    rule = "{model:{recipe:{learning_rate:0.1,momentum_start:0.0,momentum_epochs:1,momentum:0.99}},train:{epochs:60}}"
     outcome = run_tiny(capsys, tmp_path, "chain.widths=[3]", f"chain.only={{rbm1:{rule}}}").outcome
-    assert_one_line(outcome, "stage rbm1: model.learning_rate: the weights exploded in epoch")
+    assert_one_line(outcome, "stage rbm1: model.recipe.learning_rate: the weights exploded in epoch")
     assert "last.ckpt is the last good one" in outcome.error[0]
-    assert "chain.only={rbm1:{model:{learning_rate:VALUE}}}" in outcome.error[0]
+    assert "chain.only={rbm1:{model:{recipe:{learning_rate:VALUE}}}}" in outcome.error[0]
     stopped = [p for p in (tmp_path / "store").iterdir() if p.is_dir() and not (p / "metrics.json").exists()]
     assert len(stopped) == 1
     assert run_folder.read_checkpoint(stopped[0], "last", "test")["epoch"] >= 0

@@ -17,7 +17,7 @@ from tiny_chain import TINY, Chain, assert_same_run
 RANDOM = (
     "data.binarize=bernoulli",
     "chain.pretrain.recipe=pcd",
-    "chain.pretrain.set={model:{momentum:0.5,n_chains:7}}",
+    "chain.pretrain.set={model:{recipe:{momentum:0.5,n_chains:7}}}",
 )
 STAGES = ("rbm1", "rbm2", "finetune")  # of each, 2 epochs of 3 minibatches
 server = multiprocessing.get_context("forkserver")

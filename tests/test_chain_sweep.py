@@ -104,8 +104,8 @@ def test_the_ranks_of_a_machine_agree_on_its_weights(tmp_path):
     script, folder = tmp_path / "each_rank.py", tmp_path / "run"
     script.write_text(EACH_RANK)
     cfg = composed(
-        "model=rbm", "model/recipe=pcd", "model.n_hidden=5", "model.momentum=0.5", "schedule=constant", "logger=csv",
-        "data.train_size=60", "data.validation=20", "train.batch_size=20", "train.epochs=2", *TWO,
+        "model=rbm", "model/recipe=pcd", "model.n_hidden=5", "model.recipe.momentum=0.5", "schedule=constant",
+        "logger=csv", "data.train_size=60", "data.validation=20", "train.batch_size=20", "train.epochs=2", *TWO,
     )  # fmt: skip
     folder.mkdir()
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))

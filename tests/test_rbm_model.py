@@ -67,7 +67,12 @@ def hand_written(x, W, b, a, velocity, rate, momentum, decay, mean_field):
 
 @pytest.mark.parametrize("mean_field", [True, False])
 def test_a_step_is_the_hand_written_rule(mean_field, monkeypatch):
-    rbm = model((6,), f"model.mean_field_visible={mean_field}", "model.weight_decay=0.1", "model.momentum_epochs=2")
+    rbm = model(
+        (6,),
+        f"model.recipe.mean_field_visible={mean_field}",
+        "model.recipe.weight_decay=0.1",
+        "model.recipe.momentum_epochs=2",
+    )
     x = torch.rand(20, 6)
     parameters = tuple(p.detach().clone() for p in (rbm.W, rbm.b_hidden, rbm.b_visible))
     velocity = tuple(torch.zeros_like(p) for p in parameters)
@@ -103,7 +108,7 @@ def test_the_fast_path_gives_the_plain_one_s_result(recipe, monkeypatch):
 
 @pytest.mark.parametrize("recipe", ["h06", "pcd", "guide2010"])
 def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
-    overrides = [f"model/recipe={recipe}", "train.epochs=4", "model.momentum_epochs=1"]
+    overrides = [f"model/recipe={recipe}", "train.epochs=4", "model.recipe.momentum_epochs=1"]
     monkeypatch.setattr("aelab.results.figures.run_figures", lambda *_: {})
     metrics, weights = run(tmp_path / "whole", *overrides)
 
@@ -125,17 +130,20 @@ def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
     assert ("chains" in weights) == (recipe == "pcd")
 
 
-KEYS = {  # every key of the model, and what else must be said for it to matter
-    "n_hidden=13": [], "visible=gaussian": [], "hidden=relu": [], "learn_variance=true": ["visible=gaussian"],
+RECIPE = {  # every key of the rule, and what else must be said for it to matter
     "steps=2": [], "persistent=true": [], "n_chains=7": ["persistent=true"], "mean_field_visible=false": [],
     "learning_rate=0.2": [], "momentum_start=0.1": [], "momentum=0.1": ["momentum_epochs=0"], "momentum_epochs=0": [],
     "weight_decay=0.01": [], "sparsity_target=0.3": ["sparsity_cost=0.1"], "sparsity_cost=0.1": [], "centring=true": [],
     "averaging=0.5": ["centring=true"], "weight_std=0.2": [], "bias_start=data": [],
 }  # fmt: skip
+KEYS = {"n_hidden=13": [], "visible=gaussian": [], "hidden=relu": [], "learn_variance=true": ["visible=gaussian"]}
+KEYS |= {f"recipe.{key}": [f"recipe.{other}" for other in others] for key, others in RECIPE.items()}
 
 
 def test_every_key_is_tried():
-    assert {key.split("=")[0] for key in KEYS} == set(composed().model) - {"_target_"}
+    machine = composed().model
+    known = {*machine, *(f"recipe.{key}" for key in machine.recipe)}
+    assert {key.split("=")[0] for key in KEYS} == {key for key in known if "_target_" not in key} - {"recipe"}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -163,10 +171,10 @@ def test_every_key_changes_what_is_learned(key):
     ("overrides", "key"),
     [
         (["model.n_hidden=0"], "model.n_hidden"),
-        (["model.learning_rate=0"], "model.learning_rate"),
-        (["model.momentum=1.0"], "model.momentum"),
-        (["model.sparsity_target=1.0"], "model.sparsity_target"),
-        (["model.sparsity_cost=0.1", "model.hidden=gaussian"], "model.sparsity_cost"),
+        (["model.recipe.learning_rate=0"], "model.recipe.learning_rate"),
+        (["model.recipe.momentum=1.0"], "model.recipe.momentum"),
+        (["model.recipe.sparsity_target=1.0"], "model.recipe.sparsity_target"),
+        (["model.recipe.sparsity_cost=0.1", "model.hidden=gaussian"], "model.recipe.sparsity_cost"),
         (["model.learn_variance=true"], "model.learn_variance"),
         (["model.visible=poisson"], "model.visible"),
     ],
@@ -195,7 +203,7 @@ def test_real_values_under_bernoulli_units_are_refused():
 @pytest.mark.parametrize("rate", [100, 1e30])
 def test_exploding_weights_stop_the_run_and_the_last_good_checkpoint_stays(rate, tmp_path, monkeypatch):
     monkeypatch.setattr(RBM, "rate", lambda self: 0.1 if self.current_epoch == 0 else rate)
-    with pytest.raises(UserError, match=r"model\.learning_rate: the weights exploded in epoch \d+.*last good"):
+    with pytest.raises(UserError, match=r"model\.recipe\.learning_rate: the weights exploded in epoch \d+.*last good"):
         run(tmp_path / "run", "train.epochs=6")
     weights = read_checkpoint(tmp_path / "run", "last", "test")["state_dict"]
     assert all(bool(weight.isfinite().all()) for weight in weights.values())

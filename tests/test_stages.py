@@ -197,8 +197,8 @@ def test_the_key_has_all_that_changes_the_result_and_nothing_else(monkeypatch):
     key = key_of(composed(*beside), None)
     for change in (
         "seed=1", "data.train_size=49", "data.validation=0.2", "data.binarize=threshold", "model.n_hidden=9",
-        "model/recipe=pcd", "model.learning_rate=0.2", "train.epochs=9", "train.batch_size=9", "evaluate.weights=best",
-        "schedule=constant", "hardware.precision=64-true", "data.source.seed=1",
+        "model/recipe=pcd", "model.recipe.learning_rate=0.2", "train.epochs=9", "train.batch_size=9",
+        "evaluate.weights=best", "schedule=constant", "hardware.precision=64-true", "data.source.seed=1",
     ):  # fmt: skip
         assert key_of(composed(*beside, change), None) != key, change
     for change in (

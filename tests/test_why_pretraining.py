@@ -15,7 +15,8 @@ from aelab.run.stages import Stage
 STARTS = ["pretrained", "small", "sparse", "echo_state"]
 TINY = (
     "experiment=why_pretraining", "logger=csv", "data.train_size=60", "data.validation=20", "chain.widths=[12,12,12,3]",
-    "chain.pretrain.epochs=15", "chain.pretrain.batch_size=10", "chain.pretrain.set={model:{learning_rate:0.3}}",
+    "chain.pretrain.epochs=15", "chain.pretrain.batch_size=10",
+    "chain.pretrain.set={model:{recipe:{learning_rate:0.3}}}",
     "chain.finetune.epochs=2", "chain.finetune.batch_size=20",
 )  # fmt: skip
 

@@ -154,9 +154,9 @@ def main() -> None:
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         cases = {
-            "aelab": lambda: aelab(bits, Path(folder), "model.mean_field_visible=false"),
+            "aelab": lambda: aelab(bits, Path(folder), "model.recipe.mean_field_visible=false"),
             "aelab, centred": lambda: aelab(
-                bits, Path(folder), "model.mean_field_visible=false", "model.centring=true"
+                bits, Path(folder), "model.recipe.mean_field_visible=false", "model.recipe.centring=true"
             ),
             "aelab, model/recipe=h06": lambda: aelab(bits, Path(folder)),
             "aelab, model/recipe=pcd": lambda: aelab(bits, Path(folder), "model/recipe=pcd"),

@@ -1,8 +1,5 @@
 """The restricted Boltzmann machine, trained by contrastive divergence: a stage of a deep net, or a density alone."""
 
-import math
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +12,7 @@ from aelab.rbm import monitors
 from aelab.rbm.kernels import linear
 from aelab.rbm.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
 from aelab.rbm.partition import enumerable_units, log_likelihood_exact
+from aelab.rbm.recipe import Recipe
 
 EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
 FANTASIES = 10  # chains of each kind in the picture
@@ -27,40 +25,29 @@ class RBM(ByRule):
     sliding means are buffers: a resumed run goes on with them.
     """
 
+    rate_key = "model.recipe.learning_rate"
+
     def __init__(
-        self, shape: tuple[int, ...], n_hidden: int, visible: Unit, hidden: Unit, learn_variance: bool, steps: int,
-        persistent: bool, n_chains: int, mean_field_visible: bool, learning_rate: float, momentum_start: float,
-        momentum_epochs: int, momentum: float, weight_decay: float, sparsity_target: float, sparsity_cost: float,
-        centring: bool, averaging: float, weight_std: float, bias_start: Literal["zero", "data"],
-    ):  # fmt: skip
+        self, shape: tuple[int, ...], n_hidden: int, visible: Unit, hidden: Unit, learn_variance: bool, recipe: Recipe
+    ):
         super().__init__(shape, "bernoulli" if visible == "bernoulli" else "gaussian")
-        for key, count in (("n_hidden", n_hidden), ("steps", steps), ("n_chains", n_chains)):
-            require(count >= 1, key, count, "must be at least 1")
-        for key, value in (("momentum_start", momentum_start), ("momentum", momentum), ("averaging", averaging)):
-            require(0 <= value < 1, key, value, "must be at least 0 and below 1")
-        least_0 = {"weight_decay": weight_decay, "sparsity_cost": sparsity_cost, "weight_std": weight_std}
-        for key, value in {**least_0, "momentum_epochs": momentum_epochs}.items():
-            require(0 <= value < math.inf, key, value, "must be at least 0")
-        require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "must be above 0")
-        require(0 < sparsity_target < 1, "sparsity_target", sparsity_target, "must be between 0 and 1")
-        if sparsity_cost and hidden != "bernoulli":
-            raise UserError(f"model.sparsity_cost: {hidden} hidden units have no activity to make sparse; set it to 0")
+        require(n_hidden >= 1, "n_hidden", n_hidden, "must be at least 1")
+        if recipe.sparsity_cost and hidden != "bernoulli":
+            raise UserError(
+                f"model.recipe.sparsity_cost: {hidden} hidden units have no activity to make sparse; set it to 0"
+            )
         if learn_variance and visible != "gaussian":
             raise UserError(f"model.learn_variance: {visible} visible units have no variance; set it to false")
-        self.visible, self.hidden = visible, hidden
-        self.steps, self.mean_field_visible = steps, mean_field_visible
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.momentum_start, self.momentum_epochs, self.momentum = momentum_start, momentum_epochs, momentum
-        self.sparsity_target, self.sparsity_cost = sparsity_target, sparsity_cost
-        self.centring, self.averaging, self.bias_start = centring, averaging, bias_start
+        self.visible, self.hidden, self.recipe = visible, hidden, recipe
+        self.learning_rate = recipe.learning_rate
         n_visible = self.n_input
-        self.W = nn.Parameter(weight_std * torch.randn(n_visible, n_hidden))
+        self.W = nn.Parameter(recipe.weight_std * torch.randn(n_visible, n_hidden))
         self.b_hidden = nn.Parameter(torch.zeros(n_hidden))
         self.b_visible = nn.Parameter(torch.zeros(n_visible))
         self.log_var_visible = nn.Parameter(torch.zeros(n_visible)) if learn_variance else None
         for name, zeros in zip(cd.Gradient._fields, cd.zero_velocity(self.layer())):
             self.register_buffer(f"velocity_{name}", zeros)
-        self.register_buffer("chains", torch.zeros(n_chains, n_visible) if persistent else None)
+        self.register_buffer("chains", torch.zeros(recipe.n_chains, n_visible) if recipe.persistent else None)
         self.register_buffer("mean_visible", torch.zeros(n_visible))
         self.register_buffer("mean_hidden", torch.full((n_hidden,), 0.5))
 
@@ -93,7 +80,7 @@ class RBM(ByRule):
         check_inputs(self.visible, data)
         x = data.train.x
         self.mean_visible.copy_(x.mean(0))
-        if self.bias_start == "data":
+        if self.recipe.bias_start == "data":
             mean = self.mean_visible
             self.b_visible.data.copy_(mean.clamp(1e-3, 1 - 1e-3).logit() if self.visible == "bernoulli" else mean)
         self.mean_hidden.copy_(monitors.unit_activity(self.layer(), x[:WATCHED]))
@@ -103,29 +90,27 @@ class RBM(ByRule):
     @torch.no_grad()
     def minibatch_step(self, batch: Batch, optimizer: object) -> None:
         """Two phases, their difference, a step with momentum."""
-        rbm = self.layer()
-        phases = cd.contrastive_divergence(batch.x, rbm, self.steps, self.chains, self.mean_field_visible)
+        rbm, recipe = self.layer(), self.recipe
+        phases = cd.contrastive_divergence(batch.x, rbm, recipe.steps, self.chains, recipe.mean_field_visible)
         gradient = cd.gradient(phases, rbm, learn_log_var=self.log_var_visible is not None)
         if self.chains is not None:
             self.chains.copy_(phases.v_model)
-        if self.sparsity_cost or self.centring:
-            self.mean_visible.lerp_(phases.v_data.mean(0), 1 - self.averaging)
-            self.mean_hidden.lerp_(phases.h_data.mean(0), 1 - self.averaging)
-        if self.sparsity_cost:
-            target, cost = self.sparsity_target, self.sparsity_cost
+        if recipe.sparsity_cost or recipe.centring:
+            self.mean_visible.lerp_(phases.v_data.mean(0), 1 - recipe.averaging)
+            self.mean_hidden.lerp_(phases.h_data.mean(0), 1 - recipe.averaging)
+        if recipe.sparsity_cost:
+            target, cost = recipe.sparsity_target, recipe.sparsity_cost
             gradient = cd.sparse(gradient, phases, self.mean_hidden, target, cost, rbm)
-        if self.centring:
+        if recipe.centring:
             gradient = cd.centred(gradient, self.mean_visible, self.mean_hidden, rbm)
         parts = iter(self.over_devices([part for part in gradient if part is not None]))
         gradient = cd.Gradient(*(None if part is None else next(parts) for part in gradient))
-        cd.update_(rbm, self.velocity(), gradient, self.rate(), self.momentum_now(), self.weight_decay)
+        momentum = recipe.momentum_in(self.current_epoch)
+        cd.update_(rbm, self.velocity(), gradient, self.rate(), momentum, recipe.weight_decay)
 
     def velocity(self) -> cd.Gradient:
         """The last step in units of the gradient."""
         return cd.Gradient(*(getattr(self, f"velocity_{name}") for name in cd.Gradient._fields))
-
-    def momentum_now(self) -> float:
-        return self.momentum_start if self.current_epoch < self.momentum_epochs else self.momentum
 
     # --- what is watched ----------------------------------------------------------------------------------------------
 

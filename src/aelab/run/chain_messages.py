@@ -58,5 +58,8 @@ def in_chain_words(line: str, stage: Plan, chain: DictConfig) -> str:
         words |= {key: items[1] for key in re.findall(r"([\w./]+)=\{item\}", str(spec))}
     for key, word in words.items():
         line = re.sub(rf"(?<![\w.]){re.escape(key)}(?![\w.]*\w)", word, line)
-    key = re.match(r"(model|train|corruption|optimizer|schedule)\.(\w+): (?!no such key)", line)
-    return f"{line} (chain.only={{{stage.name}:{{{key[1]}:{{{key[2]}:VALUE}}}}}})" if key else line
+    key = re.match(r"(model|train|corruption|optimizer|schedule)\.([\w.]+): (?!no such key)", line)
+    if not key:
+        return line
+    inner = f"{key[2].replace('.', ':{')}:VALUE" + "}" * key[2].count(".")
+    return f"{line} (chain.only={{{stage.name}:{{{key[1]}:{{{inner}}}}}}})"
