@@ -17,7 +17,14 @@ def made(n: int = 100, n_test: int = 20) -> Arrays:
 
 
 def data(**changes) -> Data:
-    settings = {"validation": 0.2, "train_size": None, "binarize": "none", "seed": 0, "batch_size": 16}
+    settings = {
+        "validation": 0.2,
+        "train_size": None,
+        "labelled": None,
+        "binarize": "none",
+        "seed": 0,
+        "batch_size": 16,
+    }
     settings |= {"shift": 0, "mirror": "none", "rotate": 0.0, "zoom": 0.0, "mix": 0.0}
     settings |= {"source": made(), "name": "made", "root": None, "cache": "", "download": False, "below": []}
     return Data(**{**settings, **changes})
@@ -90,3 +97,15 @@ def test_seeds_of_neighbours_have_nothing_in_common():
     assert len(seeds) == 1000
     bits = [bin(seed_of(0, e) ^ seed_of(0, e + 1)).count("1") for e in range(200)]
     assert 20 < np.mean(bits) < 43  # of 63
+
+
+def test_only_the_labels_that_are_kept_are_shown():
+    kept, whole = data(labelled=10).train, data().train
+    assert kept.x.equal(whole.x) and int((kept.y >= 0).sum()) == 10
+    assert kept.y[kept.y >= 0].equal(whole.y[kept.y >= 0])
+    for wrong in (0, 81):
+        with pytest.raises(UserError, match=r"data\.labelled"):
+            data(labelled=wrong)
+    unlabelled = made()._replace(train_y=None, test_y=None)
+    with pytest.raises(UserError, match=r"data\.labelled"):
+        data(source=unlabelled, labelled=3)

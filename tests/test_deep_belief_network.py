@@ -172,7 +172,7 @@ def test_stacks_that_make_no_net_are_refused():
     x = torch.rand(20, 6)
     data = Data(
         Arrays(x, None, x, None, (6,), True), name="noise", root=None, cache="", download=False, validation=1,
-        train_size=None, binarize="none", shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0, seed=0,
+        train_size=None, labelled=None, binarize="none", shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0, seed=0,
         batch_size=10, below=[],
     )  # fmt: skip
     rectified = [layer._replace(hidden="relu") for layer in stack(6, 5)]

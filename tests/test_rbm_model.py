@@ -159,7 +159,7 @@ def test_every_key_changes_what_is_learned(key):
     x = torch.rand(40, 6)
     data = Data(
         Arrays(x, None, x, None, (6,), True), name="noise", root=None, cache="", download=False, validation=1,
-        train_size=None, binarize="none", shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0, seed=0,
+        train_size=None, labelled=None, binarize="none", shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0, seed=0,
         batch_size=20, below=[],
     )  # fmt: skip
     given = [f"model.{other}" for other in KEYS[key]]

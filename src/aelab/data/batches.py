@@ -32,6 +32,7 @@ class Data(pl.LightningDataModule):
     learned: they encode everything once.
     With ``binarize="bernoulli"`` a pixel is 1 with its grey level as probability: drawn anew for every training batch,
     once and for all for validation and test. On top of ``below`` every draw is made once: the code is computed once.
+    Of the training labels ``labelled`` are kept; the others become −1, as for a model that learns from both kinds.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Data(pl.LightningDataModule):
         download: bool,
         validation: int | float,
         train_size: int | None,
+        labelled: int | None,
         binarize: Literal["none", "threshold", "bernoulli"],
         shift: int,
         mirror: Mirror,
@@ -72,6 +74,8 @@ class Data(pl.LightningDataModule):
             self.train = self.train._replace(x=self._binarized(self.train.x, draw))
         if below:
             self._put_on(below)
+        if labelled is not None:
+            self._forget_labels(labelled)
         if batch_size > len(self.train.x):
             raise UserError(f"train.batch_size: {batch_size} is more than the {len(self.train.x)} training samples")
 
@@ -83,6 +87,11 @@ class Data(pl.LightningDataModule):
     def to_pixels(self, x: Tensor) -> Tensor:
         """Inputs of the model → pixels: as they are, or down through the layers below."""
         return decode_through(self.below, x) if self.below else x
+
+    def check_labels(self) -> None:
+        """Raise ``UserError`` if there are training samples without a label among those that have one."""
+        if self.train.y is not None and bool((self.train.y < 0).any()):
+            raise UserError("data.labelled: this model learns from labelled samples alone; set data.train_size instead")
 
     def pca(self, n_code: int) -> PCA:
         """PCA of the training samples, the baseline with a code of the same size; computed once."""
@@ -117,6 +126,15 @@ class Data(pl.LightningDataModule):
         self.train, self.val, self.test = (
             Split(encode_all(below, s.x), s.y) for s in (self.train, self.val, self.test)
         )
+
+    def _forget_labels(self, labelled: int) -> None:
+        """−1 in place of the training set's labels but for the first ``labelled``, which its seed has shuffled."""
+        n, y = len(self.train.x), self.train.y
+        if y is None:
+            raise UserError(f"data.labelled: {self.name} has no labels; set it to null")
+        if not 1 <= labelled <= n:
+            raise UserError(f"data.labelled: must be from 1 to {n}, got {labelled}; null keeps all labels")
+        self.train = self.train._replace(y=torch.where(torch.arange(n) < labelled, y, -1))
 
     def _binarized(self, x: Tensor, draw: torch.Generator) -> Tensor:
         if self.binarize == "threshold":

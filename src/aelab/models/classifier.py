@@ -49,6 +49,7 @@ class Classifier(Base):
         """Nothing is taken from the data, but they must be ones that a classifier can be tested on."""
         if data.test.y is not None and int(data.test.y.max()) >= data.n_classes:
             raise UserError(f"data: the test set of {data.name} has labels that its training set lacks; choose another")
+        data.check_labels()
         if data.augmentation.mix:
             raise UserError("data.mix: a mixture of two samples has no label of its own; set it to 0 for a classifier")
 

@@ -130,6 +130,8 @@ class DeepBeliefNetwork(ByRule):
 
     def initialize_from(self, data: Data) -> None:
         check_inputs(self.units[0][1], data)
+        if self.n_labels:
+            data.check_labels()
         if data.augmentation.mix and self.n_labels:
             raise UserError("data.mix: a mixture of two samples has no label of its own; set it to 0, or model.labels")
         if self.training_plan.epochs and any("relu" in units for units in self.units):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aelab.rbm.contrastive_divergence import Gradient, Phases, gradient
-from aelab.rbm.energy import free_energy, sample_h_given_v, sample_v_given_h
+from aelab.rbm.energy import log_normaliser, sample_h_given_v, sample_v_given_h
 from aelab.rbm.kernels import bernoulli, linear
 from aelab.rbm.layer import Layer, mean_h_given_v, mean_v_given_h, scaled_visible
 
@@ -122,7 +122,12 @@ def generate(s: Tensor, top: Layer, generative: list[Layer], steps: int, label: 
 @torch.no_grad()
 def label_log_probabilities(s: Tensor, top: Layer, n_labels: int) -> Tensor:
     """log p_top(label | s), (batch, labels), from the free energy of s (batch, units) with each label."""
-    energies = []
-    for label in torch.eye(n_labels).to(s):
-        energies.append(free_energy(torch.cat([s, label.expand(len(s), -1)], 1), top))
-    return torch.log_softmax(-torch.stack(energies, 1), 1)
+    return torch.log_softmax(-label_energies(s, top, n_labels), 1)
+
+
+def label_energies(s: Tensor, top: Layer, n_labels: int) -> Tensor:
+    """F(s, label) for every label, (batch, labels), from one matrix product: a label adds its row of weights."""
+    units, labels = top.W[:-n_labels], top.W[-n_labels:]
+    field = linear(s, units, None)
+    hidden = [log_normaliser(field + row, top.hidden, top.b_hidden, None).sum(1) for row in labels]
+    return -(s @ top.b_visible[:-n_labels])[:, None] - top.b_visible[-n_labels:] - torch.stack(hidden, 1)

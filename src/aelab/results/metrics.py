@@ -36,8 +36,8 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
             pca = data.pca(code.shape[1])
             metrics["pca_squared_error"] = fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]
     if test.y is not None and data.train.y is not None and bool(torch.isin(test.y, data.train.y).any()):
-        train_code = codes(model, data.train)
-        metrics |= label_errors(train_code, data.train.y, code, test.y, cfg)
+        train_code, known = codes(model, data.train), data.train.y >= 0
+        metrics |= label_errors(train_code[known], data.train.y[known], code, test.y, cfg)
     metrics |= model.test_metrics(data)
     return {f"test/{name}": float(value) for name, value in metrics.items()}
 

@@ -1,0 +1,151 @@
+"""The classification RBM (Larochelle & Bengio 2008): labels as one softmax group of visible units."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from aelab.data.batches import Batch, Data
+from aelab.errors import UserError
+from aelab.functional.drawing import image_rows
+from aelab.models.base import Base
+from aelab.models.by_rule import require
+from aelab.rbm.energy import free_energy
+from aelab.rbm.layer import Layer
+from aelab.rbm.wake_sleep import generate, label_energies, top_phases
+
+PICTURES = 10  # generated of each label
+PICTURE_STEPS = 500  # Gibbs steps before each
+
+
+class ClassificationRBM(Base):
+    """p(x, y, h) ∝ exp(hᵀWx + hᵀUy + aᵀx + dᵀy + bᵀh), so p(y | x) = softmax_y(d_y + Σ_j softplus(b_j + U_jy + W_j x)).
+
+    The loss is ``discriminative`` · −log p(y | x), whose gradient is exact, + ``generative`` · −log p(x, y), whose
+    gradient is CD's with ``steps`` Gibbs steps, + ``unsupervised`` · −log p(x) for the samples without a label (−1),
+    likewise. Each is a mean over the samples that it is about. After every update each hidden bias loses ``sparsity``
+    (the sparse hybrid). The code is E[h | x], the label summed over. W holds the labels' U as its last rows.
+    """
+
+    ignores = ("corruption",)
+
+    def __init__(
+        self, shape: tuple[int, ...], n_classes: int | None, n_hidden: int, discriminative: float, generative: float,
+        unsupervised: float, sparsity: float, steps: int, weight_std: float,
+    ):  # fmt: skip
+        super().__init__(shape, "bernoulli")
+        if n_classes is None:
+            raise UserError("data: a classification RBM needs labels, and this data set has none; choose one that has")
+        for key, count in (("n_hidden", n_hidden), ("steps", steps)):
+            require(count >= 1, key, count, "must be at least 1")
+        weights = {"discriminative": discriminative, "generative": generative, "unsupervised": unsupervised}
+        for key, value in {**weights, "sparsity": sparsity, "weight_std": weight_std}.items():
+            require(0 <= value < math.inf, key, value, "must be at least 0")
+        require(max(weights.values()) > 0, "discriminative", discriminative, "one of the three terms must be above 0")
+        self.discriminative, self.generative, self.unsupervised = discriminative, generative, unsupervised
+        self.sparsity, self.steps, self.n_labels = sparsity, steps, n_classes
+        self.W = nn.Parameter(weight_std * torch.randn(self.n_input + n_classes, n_hidden))
+        self.b_hidden = nn.Parameter(torch.zeros(n_hidden))
+        self.b_visible = nn.Parameter(torch.zeros(self.n_input + n_classes))
+
+    # --- the model -----------------------------------------------------------------------------------------------
+
+    def machine(self) -> Layer:
+        """The RBM of inputs and labels, live."""
+        return Layer(self.W, self.b_hidden, self.b_visible, "bernoulli", "bernoulli")
+
+    def layer(self) -> Layer:
+        """The machine without its labels, as a value."""
+        n = self.n_input
+        return Layer(self.W[:n].detach(), self.b_hidden.detach(), self.b_visible[:n].detach(), "bernoulli", "bernoulli")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, input) → the free energies F(x, y) of every label (batch, class)."""
+        return label_energies(x, self.machine(), self.n_labels)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """x (batch, input) → p(label | x) (batch, class), exact."""
+        return (-self(x)).softmax(1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        field, code = x @ self.W[: -self.n_labels] + self.b_hidden, 0.0
+        for p, row in zip(self.classify(x).t(), self.W[-self.n_labels :]):
+            code = code + p[:, None] * (field + row).sigmoid()
+        return code
+
+    def output(self, code: Tensor) -> Tensor:
+        return code @ self.W[: self.n_input].t() + self.b_visible[: self.n_input]
+
+    def encoder_filters(self) -> Tensor:
+        return self.W[: self.n_input].detach().t()
+
+    def decoder_filters(self) -> None:
+        """None: they are the encoder's."""
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def initialize_from(self, data: Data) -> None:
+        """The biases of inputs and labels start at the training set's log-odds and log-frequencies."""
+        super().initialize_from(data)
+        known = data.train.y[data.train.y >= 0]
+        frequency = torch.bincount(known, minlength=self.n_labels).clamp(min=1).float()
+        pixels = data.train.x.mean(0).clamp(1e-3, 1 - 1e-3).logit()
+        self.b_visible.data.copy_(torch.cat([pixels, (frequency / frequency.sum()).log()]))
+
+    def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """In training the weighted terms; else −log p(y | x), by which the machines of all weights can be compared."""
+        known = batch.y >= 0
+        target = torch.where(known, batch.y, -100)  # which cross_entropy leaves out
+        n_known = known.sum().clamp(min=1)
+        class_term = cross_entropy(-out, target, reduction="sum") / n_known
+        if not self.training:
+            return {"cross_entropy": class_term}
+        terms = {}
+        if self.discriminative:
+            terms["discriminative"] = self.discriminative * class_term
+        if self.generative or self.unsupervised:
+            of_pair = out.gather(1, batch.y.clamp(min=0)[:, None]).squeeze(1)
+            data = torch.where(known, of_pair, -(-out).logsumexp(1))
+            change = data - free_energy(self.dream(batch, out), self.machine())
+            if self.generative:
+                terms["generative"] = self.generative * (change * known).sum() / n_known
+            if self.unsupervised:
+                terms["unsupervised"] = self.unsupervised * (change * ~known).sum() / (~known).sum().clamp(min=1)
+        return terms
+
+    @torch.no_grad()
+    def dream(self, batch: Batch, energies: Tensor) -> Tensor:
+        """Where ``steps`` of Gibbs sampling lead from the batch, (batch, input + class); unknown labels are drawn."""
+        drawn = torch.multinomial((-energies).softmax(1), 1).squeeze(1)
+        label = one_hot(torch.where(batch.y >= 0, batch.y, drawn), self.n_labels).to(batch.x)
+        machine = Layer(*(part.detach() for part in self.machine()[:3]), "bernoulli", "bernoulli")
+        return top_phases(torch.cat([batch.x, label], 1), machine, self.n_labels, self.steps).v_model
+
+    def after_step(self, out: Tensor) -> None:
+        self.b_hidden.data.sub_(self.sparsity)
+
+    # --- what is watched ----------------------------------------------------------------------------------------------
+
+    def validation_metrics(self, batch: Batch, out: Tensor) -> dict[str, Tensor]:
+        """``class_error``, %, of the samples that have a label."""
+        known = batch.y >= 0
+        return {"class_error": 100 * ((out.argmin(1) != batch.y) & known).sum() / known.sum().clamp(min=1)}
+
+    @torch.no_grad()
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        """``class_error``: test images given the wrong label, %."""
+        wrong = sum(float((self(batch.x).argmin(1) != batch.y).sum()) for batch in data.test.batches())
+        return {"class_error": 100 * wrong / len(data.test.x)}
+
+    @torch.no_grad()
+    def figures(self, data: Data) -> dict[str, object]:
+        """Pictures that the machine generates, one row per label."""
+        if len(data.pixel_shape) != 2:
+            return {}
+        torch.manual_seed(0)
+        held = torch.eye(self.n_labels, device=self.device).repeat_interleave(PICTURES, 0)
+        noise = torch.rand(len(held), self.n_input, device=self.device)
+        drawn = data.to_pixels(generate(noise, self.machine(), [], PICTURE_STEPS, held, self.n_labels))
+        rows = {str(label): pictures for label, pictures in enumerate(drawn.split(PICTURES))}
+        return {"generated": image_rows(rows, data.pixel_shape)}
