@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from fake_data import write_mnist, write_olivetti
 from hydra import compose, initialize_config_dir
@@ -15,10 +16,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from aelab.app import CONF, main
-from aelab.config.build import resolved
+from aelab.config.build import build, build_model, made_from_layers, resolved
 from aelab.config.schema import register
+from aelab.data.arrays import Arrays
+from aelab.data.batches import Data
 from aelab.files import write_text
+from aelab.models.base import Base
+from aelab.models.training import Training
 from aelab.rbm.layer import Layer, save_layers
+from aelab.run.train import quiet
 
 SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv", "evaluate.probe_c=0.01")
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
@@ -87,6 +93,27 @@ def shrink(node: DictConfig | ListConfig, where: str, given: set[str]) -> None:
             shrink(value, f"{where}.{key}", given)
         elif isinstance(value, int) and not isinstance(value, bool) and value > WIDEST:
             node[key] = WIDEST
+
+
+def fitted(cfg: DictConfig, source: Arrays, below: list[Layer] = ()) -> Base:
+    """The model of ``cfg`` trained on ``source``: what a run does, without its folder. ``below`` if it asks for it."""
+    layers = list(below) if made_from_layers(cfg.model) else []
+    node = {name: value for name, value in cfg.data.items() if name not in ("_target_", "source", "name")}
+    pl.seed_everything(cfg.seed, verbose=False)
+    data = Data(source, "made", **node, seed=cfg.seed, batch_size=cfg.train.batch_size, below=[])
+    model = build_model(cfg.model, data.shape, layers, data.n_classes)
+    nodes = {name: build(cfg[name], name) for name in ("optimizer", "schedule", "corruption")}
+    nodes["corruption"] = nodes["corruption"].bind(data.shape)
+    model.training_plan = Training(**nodes, clip=cfg.train.clip, epochs=cfg.train.epochs, seed=cfg.seed)
+    model.initialize_from(data)
+    quiet()
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=cfg.train.epochs, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        precision=cfg.hardware.precision,
+    )  # fmt: skip
+    trainer.fit(model, datamodule=data)
+    return model
 
 
 def made_layers(folder: Path) -> Path:

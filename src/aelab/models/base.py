@@ -84,12 +84,6 @@ class Base(Trained):
             return nll.bernoulli(output, x, weight)
         return nll.gaussian(output, x, 1.0, weight)
 
-    def cost_of_a_constant(self, x: Tensor) -> Tensor:
-        """|−log p(x | code)| when every reconstruction is the mean of the samples x, (batch, input)."""
-        mean = x.mean(0, keepdim=True)
-        output = mean.clamp(1e-3, 1 - 1e-3).logit() if self.likelihood == "bernoulli" else mean
-        return self.negative_log_likelihood(output.expand_as(x), x).abs()
-
     # --- what a variant may add -------------------------------------------------------------------------------------
 
     def initialize_from(self, data: Data) -> None:
@@ -128,4 +122,5 @@ class Base(Trained):
         return sides[-1] if sides and sides[-1].shape[1] == self.n_input else None
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["aelab"] = {"shape": list(self.shape), "n_classes": self.n_classes}

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aelab.data.batches import Data
+from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.models.base import Base
 from aelab.models.divergence import stop_if_exploded
 from aelab.models.training import WATCHED
 from aelab.rbm.layer import Unit
-
-EXPLODED = 10.0  # times the cost of a constant reconstruction, at the end of an epoch
 
 
 class ByRule(Base):
@@ -55,12 +53,16 @@ class ByRule(Base):
         flat = self.trainer.strategy.reduce(torch.cat([part.flatten() for part in parts]), reduce_op="mean")
         return [piece.view_as(part) for piece, part in zip(flat.split([part.numel() for part in parts]), parts)]
 
+    def training_loss(self, batch: Batch) -> Tensor:
+        """−log p(x | code) of the reconstruction."""
+        return self.negative_log_likelihood(self(batch.x).output, batch.x)
+
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
         loader = self.trainer.train_dataloader
         train = loader.augment(loader.split.x[:WATCHED])  # as training sees it
-        loss = self.negative_log_likelihood(self(train).output, train)
-        stop_if_exploded(loss, EXPLODED * self.cost_of_a_constant(train), self.current_epoch, self.rate_key)
+        loss = self.training_loss(Batch(train, None))
+        stop_if_exploded(loss.cpu(), self._loss_limit, self.current_epoch, self.rate_key)
         metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}
         metrics |= self.watch(train, self.trainer.datamodule.val.x[:WATCHED])
         self.log_dict(metrics, sync_dist=self.trainer.world_size > 1)

@@ -1,9 +1,26 @@
-"""What stops a training run: a loss that is not finite, a reconstruction that costs far more than a constant one."""
+"""What stops a training run: a loss that is not finite, or one far above where training started."""
 
 import torch
 from torch import Tensor
 
 from aelab.errors import UserError
+
+RISE = 3.0  # how far a loss may rise, in units of the start's own size: runs that learn stay below their start
+
+
+def loss_limit(start: Tensor, n_input: int) -> Tensor:
+    """start + 3 (|start| + n_input), nats: above it the weights exploded. ``start`` is the loss before the first step.
+
+    The loss is the model's own, all terms of it, so the limit is in its unit whatever the likelihood, its variance and
+    the terms' weights are. A nat per input is added because a start may lie near 0: images all black, a density.
+    Raises ``UserError`` for a start that is not finite.
+    """
+    if not bool(start.isfinite()):
+        raise UserError(
+            f"model: its loss is {float(start)} before the first step, which no rate mends; scale the data, or choose "
+            "less extreme settings of the model"
+        )
+    return start + RISE * (start.abs() + n_input)
 
 
 def stop_if_not_finite(losses: Tensor, epoch: int, rate_key: str) -> None:
@@ -17,11 +34,11 @@ def stop_if_not_finite(losses: Tensor, epoch: int, rate_key: str) -> None:
         )
 
 
-def stop_if_exploded(cost: Tensor, limit: Tensor, epoch: int, rate_key: str) -> None:
-    """Raise ``UserError`` at ``rate_key`` unless a reconstruction's ``cost``, nats, is below ``limit``."""
-    if not bool(cost < limit):
+def stop_if_exploded(loss: Tensor, limit: Tensor, epoch: int, rate_key: str) -> None:
+    """Raise ``UserError`` at ``rate_key`` unless the epoch's ``loss`` is at most ``limit``, :func:`loss_limit`'s."""
+    if not bool(loss <= limit):
         raise UserError(
-            f"{rate_key}: the weights exploded in epoch {epoch}: a reconstruction costs {float(cost):.3g} nats; "
+            f"{rate_key}: the weights exploded in epoch {epoch}: the loss rose to {float(loss):.3g} nats; "
             f"training stopped, {_left(epoch)}; lower {rate_key}"
         )
 

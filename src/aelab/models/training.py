@@ -13,10 +13,9 @@ from aelab.data.hooks import WITHIN, listeners
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Corruption
-from aelab.models.divergence import stop_if_exploded, stop_if_not_finite
+from aelab.models.divergence import loss_limit, stop_if_exploded, stop_if_not_finite
 
 WATCHED = 1000  # samples that are looked at once an epoch
-EXPLODED = 100.0  # times the cost of a constant reconstruction, as the mean of an epoch
 
 
 class Training(NamedTuple):
@@ -44,6 +43,8 @@ class Trained(pl.LightningModule):
     _backward = staticmethod(Tensor.backward)
     _listeners: Sequence[Any] = ()  # callbacks, and the model itself, that have a hook within the update
     _batch_size: int | None = None  # of the minibatch in work
+    _loss_limit: Tensor | None = None  # above it the weights exploded
+    n_input: int
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,10 +65,6 @@ class Trained(pl.LightningModule):
     def validation_metrics(self, batch: Batch, out: Any) -> dict[str, Tensor]:
         """Means over the batch that are watched beside the loss."""
         return {}
-
-    def cost_of_a_constant(self, x: Tensor) -> Tensor:
-        """The reconstruction term's size when every reconstruction is the mean of the samples x, (batch, input)."""
-        raise NotImplementedError
 
     def before_step(self) -> None:
         """Called between the backward pass and the update; a variant changes gradients here."""
@@ -92,6 +89,27 @@ class Trained(pl.LightningModule):
             self._backward = self.manual_backward  # what Lightning does round a backward costs a small net 3 %
         self._sizes, self._batches = [], self.trainer.train_dataloader.n_batches
         self._set_rate()
+        if self._loss_limit is None:  # a resumed run has that of its start
+            self._loss_limit = loss_limit(self.loss_at_start(), self.n_input).cpu()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["loss_limit"] = self._loss_limit
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._loss_limit = checkpoint.get("loss_limit")
+
+    @torch.no_grad()
+    def loss_at_start(self) -> Tensor:
+        """The loss of the first training samples as the first and as the last step take it, the greater of the two.
+
+        A weight of a term, or a corruption, may rise from 0.
+        """
+        loader, losses = self.trainer.train_dataloader, []
+        batch = next(loader.split.batches(WATCHED))
+        batch = batch._replace(x=loader.augment(batch.x))
+        for self.progress in (1.0, 0.0):
+            losses.append(self.training_loss(batch))
+        return torch.stack(losses).max()
 
     def on_train_epoch_start(self) -> None:
         """All randomness of an epoch follows from (seed, epoch, rank), so that no generator needs saving to resume."""
@@ -130,17 +148,27 @@ class Trained(pl.LightningModule):
         """As Lightning's; the size of a minibatch is known here, and could not be found in a chunk."""
         super().log(*arguments, **{"batch_size": self._batch_size, **options})
 
+    def training_loss(self, batch: Batch) -> Tensor:
+        """What a step on ``batch`` would go down from."""
+        x, weight = self.corrupted(batch.x)
+        return self.loss_of(self.batch_terms(batch, self(x), weight))
+
+    def corrupted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The input as a step of now sees it, and the weights of its entries in the loss, None for 1."""
+        corruption = self.training_plan.corruption
+        seen, touched = corruption(x, self.progress)
+        return seen, nll.emphasis(touched, corruption.alpha, corruption.beta)
+
     def minibatch_step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
         """Corrupt, encode, decode, compare with the clean input, update."""
         plan = self.training_plan
-        corrupted = plan.corruption(batch.x, self.progress)
-        weight = nll.emphasis(corrupted.touched, plan.corruption.alpha, plan.corruption.beta)
+        x, weight = self.corrupted(batch.x)
         evaluations: list[tuple[Output, dict[str, Tensor]]] = []
 
         def closure() -> Tensor:  # an optimiser with a line search calls it several times
             self._tell("on_before_zero_grad", optimizer)
             optimizer.zero_grad()
-            out = self(corrupted.x)
+            out = self(x)
             terms = self.batch_terms(batch, out, weight)
             loss = sum(terms.values())
             self._backward(loss)
@@ -173,9 +201,7 @@ class Trained(pl.LightningModule):
         stop_if_not_finite(loss, self.current_epoch, self.rate_key)
         averages = {name: (values * size).sum() / size.sum() for name, values in terms.items()}
         averages["loss"] = (loss * size).sum() / size.sum()
-        if "reconstruction" in averages:
-            limit = EXPLODED * self.cost_of_a_constant(self.trainer.train_dataloader.split.x[:WATCHED])
-            stop_if_exploded(averages["reconstruction"], limit, self.current_epoch, self.rate_key)
+        stop_if_exploded(averages["loss"].cpu(), self._loss_limit, self.current_epoch, self.rate_key)
         self.log_dict({f"train/{k}": v for k, v in averages.items()}, sync_dist=self.trainer.world_size > 1)
         self.log("train/learning_rate", self._rate)
 
