@@ -39,9 +39,9 @@ def faces(
     Drawn anew each time (two seconds, less than reading them back), the same for the same ``seed``; neither part
     depends on the number of patches of the other but through that scale.
     """
-    for key, n, photos in (("n_train", n_train, TRAIN_PHOTOS), ("n_test", n_test, PHOTOS - TRAIN_PHOTOS)):
-        if n < photos:
-            raise UserError(f"data.source.{key}: must be at least {photos}, one for each photograph, got {n}")
+    for key, n, fewest in (("n_train", n_train, TRAIN_PHOTOS), ("n_test", n_test, PHOTOS - TRAIN_PHOTOS)):
+        if n < fewest:
+            raise UserError(f"data.source.{key}: must be at least {fewest}, one for each photograph, got {n}")
     if scale_over not in ("all", "train"):
         raise UserError(f"data.source.scale_over: must be all or train, got {scale_over!r}")
     if seed < 0:

@@ -46,13 +46,13 @@ def contrastive_divergence(
     The hidden units are sampled to drive each reconstruction and enter both phases as means; the visible units are
     sampled, or means with ``mean_field_visible`` (as in Hinton & Salakhutdinov 2006), which is another estimate.
     """
-    h_data, h = sample_h_given_v(v, rbm) if chains is None else (mean_h_given_v(v, rbm), None)
-    v_model = chains
-    for _ in range(steps):
-        if h is None:
-            h = sample_h_given_v(v_model, rbm)[1]
+    if chains is None:
+        h_data, h = sample_h_given_v(v, rbm)
+    else:
+        h_data, h = mean_h_given_v(v, rbm), sample_h_given_v(chains, rbm)[1]
+    for step in range(steps):
+        h = h if step == 0 else sample_h_given_v(v_model, rbm)[1]
         v_model = mean_v_given_h(h, rbm) if mean_field_visible else sample_v_given_h(h, rbm)[1]
-        h = None
     return Phases(v, h_data, v_model, mean_h_given_v(v_model, rbm))
 
 
@@ -97,7 +97,8 @@ def sparse(g: Gradient, phases: Phases, activity: Tensor, target: float, cost: f
 def zero_velocity(rbm: Layer) -> Gradient:
     """Velocities at rest: zeros shaped as the parameters."""
     log_var = None if rbm.log_var_visible is None else torch.zeros_like(rbm.log_var_visible)
-    return Gradient(*(torch.zeros_like(p) for p in (rbm.W, rbm.b_hidden, rbm.b_visible)), log_var)
+    W, b_hidden, b_visible = (torch.zeros_like(p) for p in (rbm.W, rbm.b_hidden, rbm.b_visible))
+    return Gradient(W, b_hidden, b_visible, log_var)
 
 
 @torch.no_grad()
@@ -109,11 +110,10 @@ def update_(
     The decay is on W only. A rate of its own for one parameter is a factor on its gradient.
     """
     momentum_ascent_([rbm.W], [g.W], [velocity.W], learning_rate, momentum, weight_decay)
-    params, gradients, velocities = [rbm.b_hidden, rbm.b_visible], [*g[1:3]], [*velocity[1:3]]
-    if g.log_var_visible is not None:
-        params.append(rbm.log_var_visible)
-        gradients.append(g.log_var_visible)
-        velocities.append(velocity.log_var_visible)
+    moved = [(rbm.b_hidden, g.b_hidden, velocity.b_hidden), (rbm.b_visible, g.b_visible, velocity.b_visible)]
+    log_var = rbm.log_var_visible, g.log_var_visible, velocity.log_var_visible
+    moved += [log_var] if g.log_var_visible is not None else []
+    params, gradients, velocities = map(list, zip(*moved))
     momentum_ascent_(params, gradients, velocities, learning_rate, momentum, 0.0)
 
 

@@ -101,7 +101,7 @@ def pseudo_log_likelihood(v: Tensor, rbm: Layer, every_bit: bool) -> Tensor:
         return logsigmoid(hidden - flipped - sign * rbm.b_visible[bit])
 
     if every_bit:
-        return sum(log_p(bit) for bit in range(n))
+        return torch.stack([log_p(bit) for bit in range(n)]).sum(0)
     return n * log_p(torch.randint(n, (len(v),), device=v.device))
 
 

@@ -91,9 +91,11 @@ def momentum_ascent_(
     The velocity is in the gradient's units, as in ``torch.optim.SGD``, so that a new rate acts at once.
     """
     if FUSED and momentum > 0 and params[0].device.type in ("cpu", "cuda"):  # it keeps no velocity at momentum 0
-        options = dict(momentum=momentum, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)
         # it descends: a negative rate and decay climb, and leave the velocity the sign it has below
-        torch._fused_sgd_(params, gradients, velocities, weight_decay=-decay, lr=-rate, **options)
+        torch._fused_sgd_(
+            params, gradients, velocities, weight_decay=-decay, lr=-rate, momentum=momentum, dampening=0.0,
+            nesterov=False, maximize=False, is_first_step=False,
+        )  # fmt: skip
         return
     for param, gradient, velocity in zip(params, gradients, velocities):
         velocity.mul_(momentum).add_(gradient).add_(param, alpha=-decay)

@@ -83,6 +83,7 @@ def recognition_gradient(v: Tensor, h: Tensor, layer: Layer) -> tuple[Tensor, Te
 def top_phases(s: Tensor, top: Layer, n_labels: int, steps: int) -> Phases:
     """Both phases of CD-k in the top from s (batch, units and labels), all visible units drawn."""
     h_data, h = sample_h_given_v(s, top)
+    state = s
     for step in range(steps):
         h = h if step == 0 else sample_h_given_v(state, top)[1]
         state = sample_top(h, top, n_labels)[1]

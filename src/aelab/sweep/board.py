@@ -73,9 +73,11 @@ def settings(job: Job) -> dict[str, str]:
 def value_of(job: Job, key: str) -> int | float | str | None:
     """One setting of a job, as a number where it is one; None where the job was not given it."""
     text = settings(job).get(key)
+    if text is None:
+        return None
     for number in (int, float):
         try:
             return number(text)
-        except (TypeError, ValueError):
+        except ValueError:
             continue
     return text

@@ -45,7 +45,8 @@ def read_job(folder: Path) -> Job | None:
 
 def read_jobs(sweep_folder: Path) -> list[Job]:
     """All jobs begun in a multirun's folder, by number; one that says "running" and has no process is "killed"."""
-    jobs = [read_job(path.parent) for path in sweep_folder.rglob("job.json")]
+    found = [read_job(path.parent) for path in sweep_folder.rglob("job.json")]
+    jobs = [job for job in found if job is not None]
     for job in jobs:
         if job.status == "running" and not locks.is_held(locks.of_job(sweep_folder, job.number)):
             job.status, job.reason = "killed", "its process ended without a word; the same command runs it again"

@@ -22,14 +22,16 @@ def search_space(overrides: "list[Override]") -> "tuple[dict[str, BaseDistributi
 
     Raises UserError when nothing is searched, a tag is unknown, or an interval is empty or not positive under ``log``.
     """
-    last = {override.get_key_element(): override for override in overrides}  # the command line comes last and wins
+    last: dict[str, Override] = {
+        override.get_key_element(): override for override in overrides
+    }  # the command line comes last and wins
     space = {key: _distribution(key, override) for key, override in last.items() if override.is_sweep_override()}
     if not space:
         raise UserError(
             "hydra.sweeper.params: there is nothing to search; give a range, for instance "
             "'optimizer.lr=tag(log,interval(1e-4,1e-1))' or model.n_code=8,16,32"
         )
-    return space, [override.input_line for override in last.values() if not override.is_sweep_override()]
+    return space, [str(override.input_line) for override in last.values() if not override.is_sweep_override()]
 
 
 def _distribution(key: str, override: "Override") -> "BaseDistribution":
@@ -37,7 +39,7 @@ def _distribution(key: str, override: "Override") -> "BaseDistribution":
 
     if override.is_choice_sweep():
         return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
-    sweep = override.value()
+    sweep: Any = override.value()  # a RangeSweep or an IntervalSweep
     if unknown := sweep.tags - TAGS:
         raise UserError(f"{key}: unknown tag {', '.join(sorted(unknown))}; there are {', '.join(sorted(TAGS))}")
     log = "log" in sweep.tags
@@ -62,12 +64,12 @@ def suggest(trial: "Trial", space: "dict[str, BaseDistribution]") -> list[str]:
     return [f"{key}={_one(trial, key, distribution)}" for key, distribution in space.items()]
 
 
-def _one(trial: "Trial", key: str, distribution: "BaseDistribution") -> Any:
+def _one(trial: "Trial", key: str, distribution: Any) -> Any:
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(key, distribution.choices)
-    ask = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
+    ask: Any = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
     return ask(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
 
 
@@ -76,7 +78,7 @@ def grid(space: "dict[str, BaseDistribution]") -> dict[str, list[Any]]:
     return {key: _values(key, distribution) for key, distribution in space.items()}
 
 
-def _values(key: str, distribution: "BaseDistribution") -> list[Any]:
+def _values(key: str, distribution: Any) -> list[Any]:
     from optuna.distributions import CategoricalDistribution
 
     if isinstance(distribution, CategoricalDistribution):

@@ -12,4 +12,5 @@ class GridSweeper(BasicSweeper):
         from aelab.sweep.launching import KeepGoing
 
         super().setup(**context)
+        assert self.launcher is not None and self.config is not None  # Hydra has just set them up
         self.launcher = KeepGoing(self.launcher, self.config)
