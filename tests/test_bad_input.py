@@ -83,7 +83,6 @@ MISTAKES = [
     ("train.batch_size=0", "train.batch_size", ["at least 1"]),
     ("train.batch_size=5000", "train.batch_size", ["5000 is more than the 48 training samples"]),
     ("train.clip=-1", "train.clip", ["above 0"]),
-    ("train.patience=0", "train.patience", ["at least 1"]),
     ("train.monitor=val/los", "train.monitor", ["val/loss"]),
     ("evaluate.weights=first", "evaluate.weights", ["last or best"]),
     ("evaluate.knn=49", "evaluate.knn", ["48 training samples"]),

@@ -30,7 +30,32 @@ OTHER = {
     "train:batch_size": "train.batch_size=8",
     "train:clip": "train.clip=0.01",
     "train:monitor": "train.monitor=val/squared_error",
-    "train:patience": "optimizer.lr=0 train.epochs=4 | train.patience=1",
+    # what else happens in training
+    "callbacks:early_stopping.monitor": "optimizer.lr=0 | callbacks.early_stopping.monitor=train/loss",
+    "callbacks:early_stopping.mode": "callbacks.early_stopping.mode=max",
+    "callbacks:early_stopping.patience": "optimizer.lr=0 train.epochs=4 | callbacks.early_stopping.patience=1",
+    "callbacks:early_stopping.min_delta": (
+        "train.epochs=4 callbacks.early_stopping.patience=1 | callbacks.early_stopping.min_delta=9"
+    ),
+    "callbacks:checkpoints.filename": "callbacks.checkpoints.every_n_train_steps=2 | callbacks.checkpoints.filename=u",
+    "callbacks:checkpoints.auto_insert_metric_name": (
+        "callbacks.checkpoints.every_n_train_steps=2 | callbacks.checkpoints.auto_insert_metric_name=true"
+    ),
+    "callbacks:checkpoints.every_n_train_steps": "callbacks.checkpoints.every_n_train_steps=2",
+    "callbacks:checkpoints.save_top_k": (
+        "callbacks.checkpoints.every_n_train_steps=2 callbacks.checkpoints.monitor=val/loss"
+        " | callbacks.checkpoints.save_top_k=1"
+    ),
+    "callbacks:checkpoints.monitor": (
+        "callbacks.checkpoints.every_n_train_steps=4 | callbacks.checkpoints.monitor=val/loss"
+    ),
+    "callbacks:checkpoints.mode": (
+        "callbacks.checkpoints.every_n_train_steps=4 callbacks.checkpoints.monitor=val/loss"
+        " | callbacks.checkpoints.mode=max"
+    ),
+    "callbacks:weight_averaging.decay": "callbacks.weight_averaging.decay=0.5",
+    "callbacks:weight_averaging.update_every_n_steps": "callbacks.weight_averaging.update_every_n_steps=2",
+    "callbacks:weight_averaging.update_starting_at_step": "callbacks.weight_averaging.update_starting_at_step=4",
     "config:evaluate.weights": "schedule=steps schedule.gamma=100 | evaluate.weights=best",
     "config:evaluate.probe_c": "evaluate.probe_c=100",
     "config:evaluate.probe_scale": "evaluate.probe_scale=all",
@@ -196,10 +221,8 @@ HELD = {
     "config:out": "test_page.py::test_the_command_writes_a_page",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
     "config:delete": "test_app.py::test_tasks",
-    "config:trial.storage": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",
-    "config:trial.study": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",
-    "config:trial.number": "test_optuna_sweeper.py::test_a_hopeless_trial_is_pruned_by_the_study",
-    "config:trial.metric": "test_optuna_sweeper.py::test_pruning_on_what_is_not_measured_is_refused",
+    "callbacks:timer.duration": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
+    "callbacks:timer.interval": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
     "chain:store": "test_chain.py::test_another_fine_tuning_finds_the_pretraining",
     "chain:fresh": "test_chain_kill.py::test_a_fresh_chain_that_is_killed_keeps_the_old_stages",
     "chain:baseline": "test_chain.py::test_baseline_is_the_same_net_without_pretraining",

@@ -332,7 +332,7 @@ def test_pruning_on_what_is_not_measured_is_refused(shared):
     study.take(1, never)
     callback = PruneCallback(study.storage, "study", 0, "val/los")
     trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
-    with pytest.raises(UserError, match="nothing named 'val/los'"):
+    with pytest.raises(UserError, match=r"hydra.sweeper.monitor: training measures no 'val/los'"):
         callback.on_validation_end(_not_checking(trainer), None)
 
 

@@ -20,6 +20,7 @@ from aelab.models.base import Base
 from aelab.run import folder as run_folder
 
 EPOCHS = 4
+PATIENT = ("callbacks=early_stopping", "callbacks.early_stopping.patience=2")
 RANDOM = (  # every source of randomness and every state that there is at once
     "corruption=masking", "corruption.fraction=0.3", "corruption.final=0.6", "data.binarize=bernoulli", "data.shift=1",
     "optimizer=adam", "schedule=one_cycle", "train.clip=1",
@@ -145,7 +146,7 @@ def test_every_model_optimizer_and_corruption_resumes(option, made_data, tmp_pat
 
 def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
     """A rate of 0 makes no progress: with a patience of 2 the run ends after three epochs, resumed or not."""
-    cfg = small("optimizer.lr=0", "train.patience=2", epochs=6)
+    cfg = small("optimizer.lr=0", *PATIENT, epochs=6)
     whole = tmp_path / "whole"
     aelab.run.train.run(cfg, whole, "aelab")
     assert run_folder.read_history(whole)["epoch"] == [0, 1, 2]
@@ -158,8 +159,13 @@ def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
 
 def test_more_patience_lets_a_stopped_run_go_on(made_data, tmp_path, capsys):
     folder = tmp_path / "run"
-    aelab.run.train.run(small("optimizer.lr=0", "train.patience=2", epochs=6), folder, "aelab")
-    assert aelab_command(capsys, f"resume={folder}", "train.patience=4").status == 0
+    aelab.run.train.run(small("optimizer.lr=0", *PATIENT, epochs=6), folder, "aelab")
+    assert (
+        aelab_command(
+            capsys, f"resume={folder}", "callbacks=early_stopping", "callbacks.early_stopping.patience=4"
+        ).status
+        == 0
+    )
     assert run_folder.read_history(folder)["epoch"] == [0, 1, 2, 3, 4]
 
 

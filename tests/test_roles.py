@@ -26,7 +26,7 @@ def test_a_key_below_a_node_has_the_nodes_role_or_its_own():
 @pytest.mark.parametrize(
     ("override", "changes"),
     [
-        ("hardware.threads=2", "nothing"), ("hardware=gpu", "nothing"), ("+trial.number=3", "nothing"),
+        ("hardware.threads=2", "nothing"), ("hardware=gpu", "nothing"), ("callbacks.pruning.number=3", "nothing"),
         ("hardware.precision=bf16-mixed", "weights"), ("model/network=conv", "weights"), ("~data.root", "nothing"),
         ("optimizer@chain.finetune.optimizer=sgd", "weights"), ("chain.store=/there", "nothing"),
         ("objective=test/loss", "search"), ("evaluate.knn=0", "evaluation"),

@@ -204,7 +204,7 @@ def test_the_key_has_all_that_changes_the_result_and_nothing_else(monkeypatch):
     for change in (
         "logger=csv", "logger.project=other", "objective=test/loss", "direction=maximize", "data.root=/there",
         "data.cache=/there", "data.download=false", "chain.store=/there", "below=/there", "resume=/there",
-        "trial.storage=/there", "chain=deep_autoencoder",
+        "chain=deep_autoencoder",
     ):  # fmt: skip
         assert key_of(composed(*beside, change), None) == key, change
     assert key_of(composed(*beside), "key of the stage below") != key

@@ -94,7 +94,7 @@ def test_measuring_leaves_no_trace(tmp_path):
 
 @pytest.mark.parametrize("given", [["corruption=masking"], ["model=vae"]])
 def test_a_run_goes_the_same_way_with_and_without(given, tmp_path):
-    plain, watched = (small(*given, f"train.statistics={on}") for on in ("false", "true"))
+    plain, watched = (small(*given, f"callbacks={option}") for option in ("none", "statistics"))
     run(plain, tmp_path / "plain", command())
     run(watched, tmp_path / "watched", command())
 
@@ -107,7 +107,7 @@ def test_a_run_goes_the_same_way_with_and_without(given, tmp_path):
 
 
 def test_a_row_is_the_state_in_which_its_epoch_begins(tmp_path):
-    cfg = small("schedule=constant", "train.statistics=true", epochs=1)
+    cfg = small("schedule=constant", "callbacks=statistics", epochs=1)
     run(cfg, tmp_path / "one", command())
     cfg.train.epochs = 2
     run(cfg, tmp_path / "two", command())
@@ -128,6 +128,6 @@ def test_layers_stand_in_the_order_of_computation():
 
 
 def test_a_model_without_linear_layers_is_refused_in_one_line(tmp_path):
-    cfg = small("model=rbm", "train.statistics=true")
-    with pytest.raises(UserError, match=r"train\.statistics: RBM has no linear layers to measure; set it to false"):
+    cfg = small("model=rbm", "callbacks=statistics")
+    with pytest.raises(UserError, match=r"callbacks\.statistics: RBM has no linear layers to measure; leave it out"):
         run(cfg, tmp_path / "run", command())

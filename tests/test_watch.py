@@ -95,7 +95,7 @@ def test_settings_are_what_matters_under_the_keys_that_overrides_have():
     assert settings["model.k"] == 10 and settings["model.kind"] == "TopK" and settings["corruption.kind"] == "Masking"
     assert settings["data.name"] == "digits" and settings["model.network.kind"] == "Single"
     assert None not in settings.values() and [] not in settings.values()
-    assert not [key for key in settings if key.split(".")[0] in ("logger", "trial", "task", "objective", "chain")]
+    assert not [key for key in settings if key.split(".")[0] in ("logger", "task", "objective", "chain")]
 
     chain = settings_of("chain=deep_autoencoder", "chain.widths=[5,3]")
     assert chain["chain.widths"] == [5, 3] and chain["chain.finetune.epochs"] == 200

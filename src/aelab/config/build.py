@@ -13,9 +13,9 @@ from aelab.config.messages import of_config, suggest
 from aelab.errors import UserError
 
 # What a config, which may be a stranger's run folder, can name: where mathematics stands, not what writes or runs.
-ALLOWED_TARGETS = ("aelab.", "torch.optim.", "torch.nn.")
+ALLOWED_TARGETS = ("aelab.", "torch.optim.", "torch.nn.", "pytorch_lightning.callbacks.", "pytorch_lightning.loggers.")
 MACHINERY = tuple(f"aelab.{m}." for m in ("app", "config", "files", "locks", "run", "sweep"))
-PRUNING = "aelab.sweep.pruning."
+OFFERED = ("aelab.run.stopping.", "aelab.sweep.pruning.")  # the callbacks among it, which conf/ names
 
 
 def build(node: Any, key: str, **extra: Any) -> Any:
@@ -111,7 +111,7 @@ def locate(node: dict, key: str) -> Any:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"{key}._target_: cannot find {name} ({reason})") from error
     home = f"{getattr(target, '__module__', '')}."
-    machinery = home.startswith(MACHINERY) and home != PRUNING
+    machinery = home.startswith(MACHINERY) and home not in OFFERED
     if not callable(target) or not home.startswith(ALLOWED_TARGETS) or machinery:
         raise UserError(refusal)
     return target
@@ -121,7 +121,7 @@ def check(cfg: DictConfig) -> None:
     """Raise ``UserError`` for a root value that no type can rule out."""
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed: must be from 0 to {2**32 - 1}, got {cfg.seed}")
-    at_least = {"train.epochs": 0, "train.batch_size": 1, "train.patience": 1, "evaluate.knn": 0}
+    at_least = {"train.epochs": 0, "train.batch_size": 1, "evaluate.knn": 0}
     for key, least in at_least.items():
         value = OmegaConf.select(cfg, key)
         if value is not None and value < least:

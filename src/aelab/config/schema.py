@@ -35,6 +35,8 @@ INSIDE_DATA = {"_target_": PLACE, "name": Role("nothing", shared=True)}
 INSIDE_DATA |= dict.fromkeys(("root", "cache", "download", "source.root", "source.cache", "source.download"), PLACE)
 INSIDE_CHAIN = dict.fromkeys(("store", "fresh", "stages"), Role("nothing", noise=True))
 
+INSIDE_CALLBACKS = {"pruning": Role("nothing", noise=True)}  # where a trial reports: the sweeper's own
+
 
 def role(changes: Changes, inside: dict[str, Role] | None = None, **words: bool) -> dict[str, Any]:
     """A field's metadata; ``inside`` are keys below a node typed ``Any`` that have a role of their own."""
@@ -47,8 +49,6 @@ class Train:
     batch_size: int = MISSING
     clip: float | None = MISSING
     monitor: str = MISSING
-    patience: int | None = MISSING
-    statistics: bool = MISSING
 
 
 @dataclass
@@ -71,16 +71,6 @@ class Hardware:
 
 
 @dataclass
-class Trial:
-    """Filled in by the Optuna sweeper: where a job reports its validation metric, to be pruned."""
-
-    storage: str | None = MISSING
-    study: str | None = MISSING
-    number: int | None = MISSING
-    metric: str = MISSING
-
-
-@dataclass
 class Config:
     task: str = field(default=MISSING, metadata=role("nothing", noise=True))
     seed: int = field(default=MISSING, metadata=role("weights", shared=True))
@@ -91,12 +81,12 @@ class Config:
     train: Train = field(default_factory=Train, metadata=role("weights", resumable=True))
     evaluate: Evaluate = field(default_factory=Evaluate, metadata=role("evaluation", shared=True, resumable=True))
     hardware: Hardware = field(default_factory=Hardware, metadata=role("nothing", shared=True, resumable=True))
-    trial: Trial = field(default_factory=Trial, metadata=role("nothing", noise=True))
     model: Any = field(default=MISSING, metadata=role("weights"))
     data: Any = field(default=MISSING, metadata=role("weights", INSIDE_DATA, shared=True))
     corruption: Any = field(default=MISSING, metadata=role("weights"))
     optimizer: Any = field(default=MISSING, metadata=role("weights"))
     schedule: Any = field(default=MISSING, metadata=role("weights"))
+    callbacks: Any = field(default=MISSING, metadata=role("weights", INSIDE_CALLBACKS, resumable=True))
     logger: Any = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
     chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
     delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))

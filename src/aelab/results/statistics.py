@@ -1,4 +1,4 @@
-"""Gradient and activation of each layer, on request (``train.statistics=true``): can a deep net learn at all?"""
+"""Gradient and activation of each layer, on request (``callbacks=statistics``): can a deep net learn at all?"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ def layer_statistics(model: Base, batch: Batch) -> dict[str, LayerStatistics]:
                 values = norm, h.mean(), h.std(unbiased=False), flat.float().mean()
                 measured[name] = LayerStatistics(*(value.detach() for value in values))
     if not measured:
-        raise UserError(f"train.statistics: {type(model).__name__} has no linear layers to measure; set it to false")
+        raise UserError(f"callbacks.statistics: {type(model).__name__} has no linear layers to measure; leave it out")
     return measured
 
 

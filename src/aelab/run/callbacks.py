@@ -1,19 +1,53 @@
-"""Callbacks that a person may choose."""
+"""The callbacks that a config names: built, held against how aelab trains, and what they refuse said in one line."""
 
+import traceback
+from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning import callbacks as theirs
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from aelab.config.build import build
+from aelab.errors import UserError
+
+# These drive Lightning's automatic optimisation, and here a model updates its weights itself.
+AUTOMATIC = (
+    theirs.StochasticWeightAveraging, theirs.GradientAccumulationScheduler, theirs.LearningRateFinder,
+    theirs.BatchSizeFinder,
+)  # fmt: skip
 
 
-class Patience(EarlyStopping):
-    """Stop after ``patience`` epochs without a better ``monitor``; a run that stopped stays stopped when resumed."""
+def build_callbacks(nodes: dict[str, Any], folder: Path) -> list[Callback]:
+    """The callback of every node that is not null; what they save goes to ``folder``/checkpoints if it has no place."""
+    built = []
+    for name, node in nodes.items():
+        if node is None:
+            continue
+        key = f"callbacks.{name}"
+        try:
+            callback = build(node, key)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise UserError(f"{key}: {_first_line(error)}") from error
+        kind = type(callback).__name__
+        if not isinstance(callback, Callback):
+            raise UserError(f"{key}: {kind} is no pytorch_lightning Callback; leave it out with {key}=null")
+        if isinstance(callback, AUTOMATIC):
+            instead = "take callbacks=weight_averaging" if "Averaging" in kind else f"leave it out with {key}=null"
+            raise UserError(f"{key}: {kind} needs automatic optimisation; here a model updates itself; {instead}")
+        if isinstance(callback, theirs.ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(folder / "checkpoints")
+        built.append(callback)
+    return built
 
-    def __init__(self, monitor: str, patience: int):
-        super().__init__(monitor, patience=patience)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict({**state, "patience": self.patience})  # a resumed run may be given another one
+def refusal(error: Exception) -> UserError | None:
+    """What one of Lightning's own callbacks says against a run, in one line; None for an error from elsewhere."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, UserError) or not any(name.startswith(theirs.__name__) for name in frames[-2:]):
+        return None
+    return UserError(f"callbacks: {_first_line(error)}")
 
-    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -56,7 +56,8 @@ def run_chain(cfg: DictConfig, folder: Path, given: list[str], choices: dict[str
             composed.logger.group = composed.logger.group or folder.name
             composed.logger.job_type = stage.name
         if stage.name == main:  # the stage by whose validation metric a sweep may prune
-            composed.trial = cfg.trial
+            pruning = {name: node for name, node in cfg.callbacks.items() if name == "pruning"}
+            composed.callbacks = {**composed.callbacks, **pruning}
         hands_on = stage.name in {p.below for p in plans}
         with speaking_of(stage, cfg.chain):
             command = [*shared, *stage.overrides]
@@ -149,7 +150,7 @@ def logistic_pca_error(cfg: DictConfig, folder: Path) -> float | None:
 
 
 def draw_starts(folder: Path, done: dict[str, Stage]) -> None:
-    """``figures/gradients.png``, where several stages ran with train.statistics: one net from several starts."""
+    """``figures/gradients.png``, where several stages ran with callbacks=statistics: one net from several starts."""
     histories = {name: run_folder.read_history(stage.folder) for name, stage in done.items()}
     watched = {name: h for name, h in histories.items() if any(column.startswith("statistics/") for column in h)}
     if len(watched) > 1:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab.config.messages import one_line
 from aelab.config.overrides import differences, leaves
-from aelab.config.schema import roots
+from aelab.config.schema import role_of, role_of_override, roots
 from aelab.errors import UserError
 from aelab.run.plan import Plan
 
@@ -21,8 +21,10 @@ def refuse_what_goes_nowhere(cfg: DictConfig, bare: DictConfig, given: list[str]
     ``bare`` is the config with the same options chosen and nothing changed, ``given`` the command's overrides.
     """
     others = [node for node in roots(changes="weights", shared=False) if node != "chain"]
+    given = [override for override in given if role_of_override(override).changes == "weights"]
     asked = [override.lstrip("+~").split("=")[0] for override in given]  # also what is as it would be anyway
     changed = [key for node in others for key, _ in differences(bare[node], cfg[node], node)]
+    changed = [key for key in changed if role_of(key).changes == "weights"]
     for key in [*(key for key in asked if re.split("[./@]", key)[0] in others), *changed]:
         node, _, rest = key.partition(".")
         settings = f"{node}:{{{rest}:VALUE}}" if rest else f"{node}:{{KEY:VALUE}}"

@@ -53,7 +53,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     from aelab.config.build import build, build_model, made_from_layers
     from aelab.models.training import Training
     from aelab.rbm.layer import save_layers
-    from aelab.run.callbacks import Patience
+    from aelab.run.callbacks import build_callbacks, refusal
     from aelab.run.checkpoint import EpochEnd
     from aelab.run.progress import Bar, Clock
     from aelab.watch import loggers as watch
@@ -87,15 +87,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     clock = Clock()
     ends = EpochEnd(folder, cfg.train.monitor)
     title = f"{type(model).__name__} on {data.name}"
-    callbacks = [clock, ends, Bar(title, clock)]
-    if cfg.train.statistics:
-        from aelab.results.statistics import Statistics
-
-        callbacks.append(Statistics())
-    if cfg.train.patience is not None:
-        callbacks.append(Patience(cfg.train.monitor, cfg.train.patience))
-    if cfg.trial.storage is not None:
-        callbacks.append(build({"_target_": "aelab.sweep.pruning.PruneCallback", **cfg.trial}, "trial"))
+    callbacks = [clock, ends, Bar(title, clock), *build_callbacks(cfg.callbacks, folder)]
     place = build(cfg.logger, "logger", folder=folder, settings=OmegaConf.to_container(cfg))
     watching = [place] if place is not None else []
     trainer = pl.Trainer(
@@ -111,6 +103,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
         metrics, pictures = conclude(cfg, folder, model, data, ends.rows, clock)
     except BaseException as error:
         watch.finish(watching, {}, {}, failed=not isinstance(error, Pruned), reason=str(error) or type(error).__name__)
+        said = refusal(error)
+        if said is not None:
+            raise said from error
         raise
     watch.finish(watching, metrics, pictures)
     return metrics

@@ -15,7 +15,8 @@ from aelab import locks
 from aelab.files import write_text
 from aelab.sweep.jobs import Job, names, outcome, read_jobs
 
-ADDED = ("trial.", "logger.group=")  # what a sweep adds to a job's overrides: no choice of anybody
+# What a sweep adds to a job's overrides: no choice of anybody.
+ADDED = ("+callbacks@callbacks.pruning=", "callbacks.pruning.", "logger.group=")
 log = logging.getLogger(__name__)
 
 

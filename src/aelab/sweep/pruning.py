@@ -9,29 +9,29 @@ from aelab.sweep.storage import load_study
 
 
 class PruneCallback(pl.Callback):
-    """After each validation report ``metric`` to trial ``number`` of ``study`` in ``storage``; raise ``Pruned`` when
+    """After each validation report ``monitor`` to trial ``number`` of ``study`` in ``storage``; raise ``Pruned`` when
     the pruner says so.
 
-    ``metric`` must get better in the direction of the study's objective. Raises UserError when it is not logged.
+    ``monitor`` must get better in the direction of the study's objective. Raises UserError when it is not logged.
     """
 
-    def __init__(self, storage: str, study: str, number: int, metric: str) -> None:
+    def __init__(self, storage: str, study: str, number: int, monitor: str) -> None:
         from optuna.trial import Trial
 
         loaded = load_study(storage, study)
         self.trial = Trial(loaded, loaded.get_trials(deepcopy=False)[number]._trial_id)
-        self.metric = metric
+        self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        value = trainer.callback_metrics.get(self.metric)
+        value = trainer.callback_metrics.get(self.monitor)
         if value is None:
             known = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"trial.metric: nothing named {self.metric!r} is measured in training; there are {known}")
+            raise UserError(f"hydra.sweeper.monitor: training measures no {self.monitor!r}; take one of {known}")
         # One process decides for all: ranks that saw different pruners would wait for each other for ever.
         if trainer.strategy.broadcast(trainer.is_global_zero and self.hopeless(float(value), trainer.current_epoch)):
-            raise Pruned(f"epoch {trainer.current_epoch}: {self.metric} {float(value):.4g} is hopeless")
+            raise Pruned(f"epoch {trainer.current_epoch}: {self.monitor} {float(value):.4g} is hopeless")
 
     def hopeless(self, value: float, epoch: int) -> Any:
         """Report one value and ask the pruner. A trial that was killed and runs again has reported before."""

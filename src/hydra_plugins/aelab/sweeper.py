@@ -31,6 +31,7 @@ class OptunaSweeper(Sweeper):
         seed: int,
         n_startup_trials: int,
         pruner: str,
+        monitor: str,
         prune_after: int,
         patience: int,
         max_epochs: int,
@@ -40,7 +41,7 @@ class OptunaSweeper(Sweeper):
     ) -> None:
         self.study_name, self.storage, self.retry = study_name, storage, retry
         self.n_trials, self.n_jobs = n_trials, n_jobs
-        self.direction = direction
+        self.direction, self.monitor = direction, monitor
         self.sampler = {"name": sampler, "seed": seed, "startup": n_startup_trials}
         self.pruner = {
             "name": pruner,
@@ -137,8 +138,9 @@ class OptunaSweeper(Sweeper):
             return []
         from aelab.sweep.launching import override
 
-        where = [override("trial.storage", study.storage), override("trial.study", self.study_name)]
-        return [*where, f"trial.number={number}"]
+        where = {"storage": study.storage, "study": self.study_name, "monitor": self.monitor}
+        about = [override(f"callbacks.pruning.{key}", text) for key, text in where.items()]
+        return ["+callbacks@callbacks.pruning=_pruning", *about, f"callbacks.pruning.number={number}"]
 
 
 def directions(asked: str | Sequence[str], objective: str) -> list[str]:

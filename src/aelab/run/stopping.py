@@ -1,0 +1,26 @@
+"""Early stopping whose verdict is part of the run."""
+
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning import callbacks
+
+from aelab.errors import UserError
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Stop after ``patience`` epochs without a better ``monitor``.
+
+    A run that stopped stays stopped when it is resumed, unless it is given more patience.
+    """
+
+    def __init__(self, monitor: str, mode: Literal["min", "max"], patience: int, min_delta: float):
+        if patience < 1:
+            raise UserError(f"callbacks.early_stopping.patience: must be at least 1, got {patience}")
+        super().__init__(monitor, mode=mode, patience=patience, min_delta=min_delta)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict({**state, "patience": self.patience})
+
+    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
