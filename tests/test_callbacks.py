@@ -162,12 +162,9 @@ def test_every_model_takes_them(model, option, tmp_path):
     "target", ["StochasticWeightAveraging", "GradientAccumulationScheduler", "LearningRateFinder", "BatchSizeFinder"]
 )
 def test_what_drives_automatic_optimisation_is_refused_before_training(target, tmp_path):
-    needs = {"StochasticWeightAveraging": "+callbacks.mine.swa_lrs=0.1"}
-    needs |= {"GradientAccumulationScheduler": "+callbacks.mine.scheduling={4:2}"}
-    words = [
-        f"+callbacks.mine._target_=pytorch_lightning.callbacks.{target}",
-        *([needs[target]] if target in needs else []),
-    ]
+    needs = {"StochasticWeightAveraging": ["+callbacks.mine.swa_lrs=0.1"]}
+    needs |= {"GradientAccumulationScheduler": ["+callbacks.mine.scheduling={4:2}"]}
+    words = [f"+callbacks.mine._target_=pytorch_lightning.callbacks.{target}", *needs.get(target, [])]
     with pytest.raises(UserError, match=rf"^callbacks\.mine: {target} needs automatic optimisation"):
         run(config(tmp_path, *words), tmp_path / "run", command())
     assert not (tmp_path / "run" / "last.ckpt").exists()
