@@ -103,7 +103,7 @@ def fitted(cfg: DictConfig, source: Arrays, below: list[Layer] = ()) -> Base:
     data = Data(source, "made", **node, seed=cfg.seed, batch_size=cfg.train.batch_size, below=[])
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
     nodes = {name: build(cfg[name], name) for name in ("optimizer", "schedule", "corruption")}
-    nodes["corruption"] = nodes["corruption"].bind(data.shape)
+    nodes["corruption"] = nodes["corruption"].bind(data.shape, data.ends)
     model.training_plan = Training(**nodes, clip=cfg.train.clip, epochs=cfg.train.epochs, seed=cfg.seed)
     model.initialize_from(data)
     quiet()

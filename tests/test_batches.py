@@ -7,6 +7,7 @@ import torch
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Chunks, Data, Split, seed_of
 from aelab.errors import UserError
+from aelab.rbm.layer import Layer
 
 
 def made(n: int = 100, n_test: int = 20) -> Arrays:
@@ -90,6 +91,31 @@ def test_threshold_and_bernoulli():
     many = drawn._augment(torch.full((4000, 12), 0.75))
     assert many.unique().tolist() == [0, 1] and abs(float(many.mean()) - 0.75) < 5 * (0.75 * 0.25 / many.numel()) ** 0.5
     assert not many.equal(drawn._augment(torch.full((4000, 12), 0.75)))
+
+
+def test_the_test_set_is_one_whatever_the_seed_and_evaluators_train_on_samples_like_it():
+    grey = made()._replace(train_x=torch.rand(100, 12), test_x=torch.rand(20, 12))
+    first, another = (data(source=grey, binarize="bernoulli", seed=seed) for seed in (0, 1))
+    assert first.test.x.equal(another.test.x) and not first.val.x.equal(another.val.x)
+    bits = first.train_for_evaluation
+    assert bits.x.unique().tolist() == [0, 1] and bits.y.equal(first.train.y)
+    assert bits.x.equal(first.train_for_evaluation.x), "one draw, not another at each look"
+    assert ((bits.x == 1) <= (first.train.x > 0)).all() and first.pca(3).mean.equal(bits.x.double().mean(0))
+    for binarize in ("none", "threshold"):
+        plain = data(source=grey, binarize=binarize)
+        assert plain.train_for_evaluation is plain.train
+
+
+@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian", "relu"])
+def test_what_the_model_sees_has_ends(hidden):
+    x = torch.randn(100, 12)
+    real = data(source=made()._replace(train_x=x, test_x=x[:20], unit_interval=False))
+    assert not real.unit_interval and real.ends[0].equal(real.train.x.amin(0))
+    assert [float(end) for end in data().ends] == [0, 1]
+    on_top = data(below=[Layer(torch.randn(12, 5), torch.zeros(5), torch.zeros(12), hidden, "bernoulli")])
+    low, high = on_top.ends
+    assert on_top.unit_interval == (hidden == "bernoulli")
+    assert (on_top.train.x >= low).all() and (on_top.train.x <= high).all()
 
 
 def test_seeds_of_neighbours_have_nothing_in_common():

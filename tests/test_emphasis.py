@@ -32,7 +32,7 @@ def stepped(alpha: float, beta: float) -> tuple[Autoencoder, torch.Tensor, torch
     torch.manual_seed(1)
     model = Autoencoder((12,), 3, "linear", MLP([6], "tanh", "glorot", False), "bernoulli")
     model.manual_backward = lambda loss: loss.backward()
-    corruption = Masking(0.5, None, alpha, beta)
+    corruption = Masking(0.5, False, None, alpha, beta)
     model.training_plan = Training(None, lambda progress: 1.0, corruption, None, epochs=1, seed=0)
     x, optimizer = torch.rand(20, 12), Recorder()
     torch.manual_seed(2)
@@ -44,7 +44,7 @@ def stepped(alpha: float, beta: float) -> tuple[Autoencoder, torch.Tensor, torch
 def test_the_loss_is_against_the_clean_input_and_weighs_corrupted_entries_alpha_and_others_beta(alpha, beta):
     model, x, loss = stepped(alpha, beta)
     torch.manual_seed(2)
-    corrupted, touched = Masking(0.5, None, alpha, beta)(x)
+    corrupted, touched = Masking(0.5, False, None, alpha, beta)(x)
     entries = torch.nn.functional.binary_cross_entropy(model.reconstruct(corrupted), x, reduction="none")
     expected = (alpha * entries[touched].sum() + beta * entries[~touched].sum()) / 20
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
@@ -78,7 +78,7 @@ def test_psnr_gained_is_that_of_the_restored_over_the_corrupted(tmp_path):
     metrics = run(cfg, tmp_path, "aelab")
     model, x = load(tmp_path), digits_and_clean_loss(cfg, tmp_path)[0]
     torch.manual_seed(0)
-    corrupted = Masking(0.5, None, 1.0, 1.0)(x).x
+    corrupted = Masking(0.5, False, None, 1.0, 1.0)(x).x
 
     def psnr(other):
         return -10 * math.log10(float((other - x).square().mean()))

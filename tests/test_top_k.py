@@ -54,14 +54,31 @@ def test_lifetime_selection_gives_each_unit_its_share_of_the_batch():
     assert (model(torch.randn(40, 16)).code != 0).sum(0).tolist() == [10] * 20
 
 
-def test_batch_top_k_keeps_k_on_average_and_a_trained_model_s_rows_do_not_depend_on_each_other():
-    model, x = made(selection="batch_top_k", alpha=1.0, anneal=0.0).train(), torch.randn(50, 16)
+@pytest.mark.parametrize("selection", ["batch_top_k", "lifetime"])
+def test_a_batch_selects_in_training_and_thresholds_of_it_afterwards(selection):
+    model, x = made(selection=selection, alpha=2.0, k=4, anneal=0.0).train(), torch.randn(50, 16)
     out = model(x)
-    assert sum(active(out.code)) == 50 * 3
+    assert sum(active(out.code)) == 50 * 4
     model.after_step(out)
     model.eval()
-    torch.testing.assert_close(model.encode(x), out.code, msg="the threshold of one batch selects what the batch did")
+    torch.testing.assert_close(model(x).code, out.code, msg="the thresholds of one batch select what the batch did")
+    assert sum(active(model.encode(x))) == 50 * 8, "alpha times as many"
+    for _ in range(200):
+        model.after_step(model(torch.randn(50, 16)))
+    code = model(torch.randn(5000, 16)).code
+    assert sum(active(code)) / 5000 == pytest.approx(4, rel=0.1)
+    if selection == "lifetime":
+        torch.testing.assert_close((code != 0).float().mean(0), torch.full((20,), 0.2), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0, None])
+@pytest.mark.parametrize("selection", ["top_k", "batch_top_k", "lifetime"])
+def test_no_row_s_code_depends_on_another_s_outside_training(selection, alpha):
+    model, x = made(selection=selection, alpha=alpha).train(), torch.randn(50, 16)
+    model.after_step(model(x))
+    model.eval()
     torch.testing.assert_close(model.encode(x[:1]), model.encode(x)[:1])
+    torch.testing.assert_close(model(x[:1]).output, model(x).output[:1])
 
 
 def test_the_encoder_sees_x_less_the_decoder_s_bias():

@@ -14,6 +14,7 @@ from aelab.errors import UserError
 from aelab.functional.pca import PCA, fit_pca
 from aelab.rbm.layer import Layer, decode_through, encode_all
 
+TEST_DRAW = 0  # seed of the test set's bits: there is one test set
 MINIBATCHES_IN_CHUNK = 20  # minibatches in one step of the Trainer, which costs 0.2 ms whatever is in it
 
 
@@ -31,7 +32,8 @@ class Data(pl.LightningDataModule):
     is never trained or selected on, and ``schema`` is fitted on the training set alone. ``below`` are layers already
     learned: they encode everything once.
     With ``binarize="bernoulli"`` a pixel is 1 with its grey level as probability: drawn anew for every training batch,
-    once and for all for validation and test. On top of ``below`` every draw is made once: the code is computed once.
+    once and for all for validation and test; the test set's draw is the same whatever the ``seed``. On top of ``below``
+    every draw is made once: the code is computed once.
     Of the training labels ``labelled`` are kept; the others become −1, as for a model that learns from both kinds.
     """
 
@@ -58,7 +60,7 @@ class Data(pl.LightningDataModule):
         super().__init__()
         draw = torch.Generator().manual_seed(seed)
         self.train, self.val, self.test, self.schema = source.parts(name, validation, train_size, draw)
-        shape, self.unit_interval = self.schema.shape, self.schema.unit_interval
+        shape, grey = self.schema.shape, self.schema.unit_interval
         self.name, self.seed, self.batch_size = name, seed, batch_size
         self.binarize, self.below = binarize, below
         self.augmentation = Augmentation(shift, mirror, rotate, zoom, mix).check(shape, name)
@@ -66,14 +68,16 @@ class Data(pl.LightningDataModule):
         self.pixel_shape, self.n_classes = shape, self.schema.n_classes
         if batch_size < 1:
             raise UserError(f"train.batch_size: must be at least 1, got {batch_size}")
-        if binarize != "none" and not self.unit_interval:
+        if binarize != "none" and not grey:
             raise UserError(f"data.binarize: {name} has no grey levels in [0, 1] to binarize; set data.binarize=none")
-        self.test = self.test._replace(x=self._binarized(self.test.x, draw))
+        self.test = self.test._replace(x=self._binarized(self.test.x, torch.Generator().manual_seed(TEST_DRAW)))
         self.val = self.val._replace(x=self._binarized(self.val.x, draw))
         if binarize == "threshold" or (below and binarize == "bernoulli"):
             self.train = self.train._replace(x=self._binarized(self.train.x, draw))
         if below:
             self._put_on(below)
+        self.unit_interval = below[-1].hidden == "bernoulli" if below else grey  # what the model sees lies in [0, 1]
+        self._drawn: Split | None = None
         if labelled is not None:
             self._forget_labels(labelled)
         if batch_size > len(self.train.x):
@@ -83,6 +87,23 @@ class Data(pl.LightningDataModule):
     def shape(self) -> tuple[int, ...]:
         """Shape of what the model sees: the image's, or (units,) on top of other layers."""
         return (self.train.x.shape[1],) if self.below else self.pixel_shape
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The least and the greatest value: 0 and 1, (), or those of each input over the training samples, (input,)."""
+        if self.unit_interval:
+            return self.train.x.new_tensor(0.0), self.train.x.new_tensor(1.0)
+        return self.train.x.amin(0), self.train.x.amax(0)
+
+    @property
+    def train_for_evaluation(self) -> Split:
+        """The training samples in the form of the test samples: where they are drawn as bits, of one fixed draw."""
+        if self.binarize != "bernoulli" or self.below:
+            return self.train
+        if self._drawn is None:
+            x, draw = self.train.x, torch.Generator().manual_seed(seed_of(self.seed))
+            self._drawn = self.train._replace(x=self._binarized(x.cpu(), draw).to(x.device))
+        return self._drawn
 
     def to_pixels(self, x: Tensor) -> Tensor:
         """Inputs of the model → pixels: as they are, or down through the layers below."""
@@ -96,12 +117,13 @@ class Data(pl.LightningDataModule):
     def pca(self, n_code: int) -> PCA:
         """PCA of the training samples, the baseline with a code of the same size; computed once."""
         if n_code not in self._pca:
-            self._pca[n_code] = fit_pca(self.train.x, n_code)
+            self._pca[n_code] = fit_pca(self.train_for_evaluation.x, n_code)
         return self._pca[n_code]
 
     def to(self, device: torch.device | str) -> "Data":
         """Put all splits on ``device``, once."""
         self.train, self.val, self.test = (s.to(device) for s in (self.train, self.val, self.test))
+        self._drawn = None
         return self
 
     def train_dataloader(self) -> "Chunks":

@@ -24,18 +24,28 @@ def none(x: Tensor) -> Corrupted:
     return Corrupted(x, x.new_zeros((), dtype=torch.bool).expand_as(x))
 
 
-def masking(x: Tensor, fraction: float) -> Corrupted:
-    """Each entry becomes 0 with probability ``fraction``, independently of the others."""
-    touched = torch.rand_like(x) < fraction
+def masking(x: Tensor, fraction: float, exact: bool) -> Corrupted:
+    """The entries that :func:`chosen` takes become 0."""
+    touched = chosen(x, fraction, exact)
     return Corrupted(x * ~touched, touched)  # a product: on CPU a third of the time of masked_fill
 
 
-def salt_and_pepper(x: Tensor, fraction: float) -> Corrupted:
-    """Each entry becomes 0 or 1, the ends of the grey scale, by a fair coin, with probability ``fraction``."""
+def salt_and_pepper(x: Tensor, fraction: float, exact: bool, low: Tensor, high: Tensor) -> Corrupted:
+    """The entries that :func:`chosen` takes become ``low`` or ``high``, (input,) or (), by a fair coin."""
+    touched = chosen(x, fraction, exact)
+    return Corrupted(torch.where(touched, torch.where(torch.rand_like(x) < 0.5, high, low), x), touched)
+
+
+def chosen(x: Tensor, fraction: float, exact: bool) -> Tensor:
+    """Boolean, of the shape of x (batch, input): each entry on its own with probability ``fraction``, or ``exact``.
+
+    Then exactly round(fraction · inputs) of each row, at random: the "fixed number" of Vincent et al. 2008, 2010.
+    """
     noise = torch.rand_like(x)
-    touched = noise < fraction
-    # given that it is below ``fraction`` the noise is uniform there: its lower half serves as the coin
-    return Corrupted(x * ~touched + (noise < fraction / 2), touched)
+    if not exact:
+        return noise < fraction
+    places = noise.topk(round(fraction * x.shape[1]), dim=1, sorted=False).indices
+    return torch.zeros_like(x, dtype=torch.bool).scatter_(1, places, True)
 
 
 def gaussian(x: Tensor, sigma: float) -> Corrupted:
@@ -63,7 +73,8 @@ class Corruption:
     """A corruption and its strength: from ``start`` (a fraction, a sigma) in a line to ``final``, or constant if None.
 
     ``alpha`` and ``beta`` weigh the loss on touched and on untouched entries (emphasis). ``bind`` is called once with
-    the shape of an image before the first use. Values are checked here, once, so that a step costs only its arithmetic.
+    what is known of the data before the first use. Values are checked here, once, so that a step costs only its
+    arithmetic.
     """
 
     def __init__(self, start: float, final: float | None, alpha: float = 1.0, beta: float = 1.0):
@@ -74,12 +85,12 @@ class Corruption:
             raise UserError("corruption.alpha: alpha and beta are both 0, so nothing would be learned; raise one")
         self.start, self.final, self.alpha, self.beta = start, start if final is None else final, alpha, beta
 
-    def bind(self, shape: tuple[int, ...]) -> "Corruption":
-        """Itself, knowing the shape of an image."""
+    def bind(self, shape: tuple[int, ...], ends: tuple[Tensor, Tensor]) -> "Corruption":
+        """Itself, knowing the shape of an image, and the least and the greatest value of the inputs, (input,) or ()."""
         return self
 
     def strength(self, progress: float) -> float:
-        """start + (final − start) · progress; progress is 0 in the first epoch and 1 in the last."""
+        """start + (final − start) · progress; progress is 0 at the first minibatch and 1 throughout the last epoch."""
         return self.start + (self.final - self.start) * progress
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
@@ -100,18 +111,25 @@ class NoCorruption(Corruption):
 class Masking(Corruption):
     """:func:`masking`; raises UserError unless both fractions are in [0, 1]."""
 
-    def __init__(self, fraction: float, final: float | None, alpha: float, beta: float):
+    def __init__(self, fraction: float, exact: bool, final: float | None, alpha: float, beta: float):
         super().__init__(_fraction("fraction", fraction), _fraction("final", final), alpha, beta)
+        self.exact = exact
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
-        return masking(x, self.strength(progress))
+        return masking(x, self.strength(progress), self.exact)
 
 
 class SaltAndPepper(Masking):
-    """:func:`salt_and_pepper`; raises UserError unless both fractions are in [0, 1]."""
+    """:func:`salt_and_pepper` with the ends of the data; raises UserError unless both fractions are in [0, 1]."""
+
+    def bind(self, shape: tuple[int, ...], ends: tuple[Tensor, Tensor]) -> "SaltAndPepper":
+        self.ends = ends
+        return self
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
-        return salt_and_pepper(x, self.strength(progress))
+        if self.ends[0].device != x.device:
+            self.ends = tuple(end.to(x.device) for end in self.ends)
+        return salt_and_pepper(x, self.strength(progress), self.exact, *self.ends)
 
 
 class Gaussian(Corruption):
@@ -127,16 +145,16 @@ class Gaussian(Corruption):
         return gaussian(x, self.strength(progress))
 
 
-class Blocks(Masking):
+class Blocks(Corruption):
     """:func:`blocks`; raises UserError for data that are no images or images smaller than a square."""
 
     def __init__(self, fraction: float, size: int, final: float | None, alpha: float, beta: float):
-        super().__init__(fraction, final, alpha, beta)
+        super().__init__(_fraction("fraction", fraction), _fraction("final", final), alpha, beta)
         if size < 1:
             raise UserError(f"corruption.size: a square must be at least 1 pixel wide, got {size}")
         self.size = size
 
-    def bind(self, shape: tuple[int, ...]) -> "Blocks":
+    def bind(self, shape: tuple[int, ...], ends: tuple[Tensor, Tensor]) -> "Blocks":
         if len(shape) < 2:
             raise UserError(f"corruption: blocks need images, the data's shape is {tuple(shape)}; take masking instead")
         if self.size > min(shape[-2:]):

@@ -55,6 +55,14 @@ def winner_take_all(code: Tensor, fraction: float) -> Tensor:
 
 
 @torch.no_grad()
+def least_kept(values: Tensor, fractions: list[float]) -> Tensor:
+    """The least of the greatest ``fractions`` of each row of ``values`` (row, value), at least one: (fraction, row)."""
+    counts = [min(values.shape[1], max(1, round(fraction * values.shape[1]))) for fraction in fractions]
+    greatest = values.topk(max(counts), dim=1).values
+    return torch.stack([greatest[:, count - 1] for count in counts])
+
+
+@torch.no_grad()
 def unit_norm_(W: Tensor, dim: int) -> Tensor:
     """Scale W in place so that its norm along ``dim`` is 1: a unit's decoder weights, so that codes cannot shrink."""
     return W.div_(W.norm(dim=dim, keepdim=True).clamp_(min=torch.finfo(W.dtype).tiny))

@@ -88,10 +88,9 @@ class Base(Trained):
 
     def initialize_from(self, data: Data) -> None:
         """Set what is better taken from the training data than drawn: called once, before the first step."""
-        if self.likelihood == "bernoulli" and not data.unit_interval and not data.below:
-            raise UserError(
-                f"model.likelihood: bernoulli needs inputs in [0, 1], which {data.name} has not; take gaussian"
-            )
+        if self.likelihood == "bernoulli" and not data.unit_interval:
+            what = f"the code of the {data.below[-1].hidden} units below" if data.below else data.name
+            raise UserError(f"model.likelihood: bernoulli needs inputs in [0, 1], which {what} has not; take gaussian")
 
     def layer(self) -> Layer | None:
         """This model as one layer of units, if it is one."""

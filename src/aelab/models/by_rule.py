@@ -54,7 +54,7 @@ class ByRule(Base):
         return [piece.view_as(part) for piece, part in zip(flat.split([part.numel() for part in parts]), parts)]
 
     def training_loss(self, batch: Batch) -> Tensor:
-        """−log p(x | code) of the reconstruction."""
+        """−log p(x | code) of the reconstruction: nothing is corrupted."""
         return self.negative_log_likelihood(self(batch.x).output, batch.x)
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.data.batches import Data
+from aelab.data.parts import Split
 from aelab.errors import UserError
 from aelab.functional import drawing, sparsity
 from aelab.models.autoencoder import Autoencoder
@@ -45,6 +46,13 @@ class Sparse(Autoencoder):
         code = out.code
         penalty = sparsity.l1(code) if self.target is None else sparsity.kl_to_target(code, self.target)
         return {**super().loss_terms(x, out, weight), "sparsity": self.penalty * penalty}
+
+    def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        """The KL penalty is that of the mean activity over all samples, not a mean of the batches' penalties."""
+        if self.target is None:
+            return terms
+        mean = sum(self.encode(batch.x).float().sum(0) for batch in split.batches()) / len(split.x)
+        return {**terms, "sparsity": self.penalty * sparsity.kl_to_target(mean[None], self.target)}
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         return sparse_metrics(self, data, self.active_above)

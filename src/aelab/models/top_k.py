@@ -32,8 +32,9 @@ class TopK(Base):
 
     ``selection`` keeps k units of each row (top_k), k · batch entries of the batch (batch_top_k), or of each unit its
     k / n_code of the batch (lifetime). In training k falls from ``k_start`` to ``k`` in a line over the first
-    ``anneal`` of it; the loss of validation and test takes k. ``encode`` and ``reconstruct`` keep ``alpha`` · k of each
-    row once trained, batch_top_k all above the mean of what that was in training; alpha None keeps everything.
+    ``anneal`` of it; the loss of validation and test takes k, and ``encode`` and ``reconstruct`` take ``alpha`` · k
+    (None keeps everything). Outside training no row's code depends on another row: in place of the batch's own
+    threshold, batch_top_k has the mean of the thresholds in training, and lifetime that of each unit.
 
     ``pre_bias``: the encoder sees x less the decoder's bias. ``unit_norm``: each unit's decoder weights have norm 1.
     ``auxiliary`` · ½ Σ (e − ê)² is added, ê the residual e rebuilt by the ``k_auxiliary`` greatest of the units silent
@@ -63,23 +64,25 @@ class TopK(Base):
         self.selection, self.k, self.k_start, self.anneal, self.alpha = selection, k, k_start, anneal, alpha
         self.pre_bias, self.unit_norm = pre_bias, unit_norm
         self.auxiliary, self.k_auxiliary, self.dead_after = auxiliary, k_auxiliary, dead_after
+        self.n_code = n_code
         self.rectifier = activation(code)
         self.encoder = network.encoder(shape, n_code)
         self.decoder = network.decoder(n_code, shape, self.encoder)
         if auxiliary and (len(self.decoder) > 1 or likelihood != "gaussian"):
             raise UserError("model.auxiliary: needs model/network=single and model.likelihood=gaussian; or set it to 0")
         self.register_buffer("silent", torch.zeros(n_code))  # images since each unit was last active
-        self.register_buffer("threshold", torch.tensor(0.0))
-        self.register_buffer("averaged", torch.tensor(0.0))  # minibatches in the threshold's running mean
+        # running means of the least entry that is kept, with k and with alpha · k, and how many minibatches are in them
+        self.register_buffer("thresholds", torch.zeros(2, n_code if selection == "lifetime" else 1))
+        self.register_buffer("averaged", torch.tensor(0.0))
 
     def pre_code(self, x: Tensor) -> Tensor:
         """The code before the selection, (batch, code)."""
         if self.pre_bias:
             x = x - self.mean(self.decoder_bias())
-        return self.rectifier(self.encoder(x))
+        return self.rectifier(self.encoder(x)).to(x.dtype)  # under bf16 only the products are in bf16
 
     def select(self, pre_code: Tensor, k: int) -> Tensor:
-        """What the loss is taken of: the kept entries, the others 0."""
+        """The kept entries in training, the others 0."""
         if self.selection == "top_k":
             return sparsity.top_k(pre_code, k)
         if self.selection == "batch_top_k":
@@ -88,7 +91,7 @@ class TopK(Base):
 
     def forward(self, x: Tensor) -> Selected:
         pre_code = self.pre_code(x)
-        code = self.select(pre_code, self.annealed_k() if self.training else self.k)
+        code = self.select(pre_code, self.annealed_k()) if self.training else self.select_alone(pre_code, self.k, 0)
         return Selected(code, self.output(code), pre_code)
 
     def annealed_k(self) -> int:
@@ -97,18 +100,20 @@ class TopK(Base):
         return round(self.k_start + (self.k - self.k_start) * done)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The code of a trained model: no row's code depends on another row."""
+        """The code of a trained model, with ``alpha`` · k units an image."""
         pre_code = self.pre_code(x)
-        if self.alpha is None:
-            return pre_code
-        if self.selection == "batch_top_k":
-            return torch.where(pre_code >= self.threshold, pre_code, 0.0)
-        return sparsity.top_k(pre_code, max(1, round(self.alpha * self.k)))
+        return pre_code if self.alpha is None else self.select_alone(pre_code, max(1, round(self.alpha * self.k)), 1)
+
+    def select_alone(self, pre_code: Tensor, k: int, row: int) -> Tensor:
+        """The kept entries of a trained model, each row's for itself; ``row`` of the thresholds is that of k."""
+        if self.selection == "top_k":
+            return sparsity.top_k(pre_code, k)
+        return torch.where(pre_code >= self.thresholds[row], pre_code, 0.0)
 
     def loss_terms(self, x: Tensor, out: Selected, weight: Tensor | None = None) -> dict[str, Tensor]:
-        """−log p(x | h) and, when units may have died, what revives them; nats."""
+        """−log p(x | h) and, in training, what revives units that have died; nats."""
         terms = {"reconstruction": self.negative_log_likelihood(out.output, x, weight)}
-        if self.auxiliary:
+        if self.auxiliary and self.training:
             dead = self.silent >= self.dead_after
             columns = self.decoder_columns()[0]
             W = columns.t() if isinstance(self.decoder[0], TransposedLinear) else columns
@@ -139,11 +144,11 @@ class TopK(Base):
             sparsity.unit_norm_(*self.decoder_columns())
         if self.auxiliary:
             self.silent.add_(len(out.code)).mul_(~(out.code != 0).any(0))
-        if self.selection == "batch_top_k" and self.alpha is not None:
-            kept = min(out.code.numel(), max(1, round(self.alpha * self.k * len(out.code))))
-            least = out.pre_code.flatten().topk(kept).values[-1]
+        if self.selection != "top_k":
+            shares = [k / self.n_code for k in (self.k, (self.alpha or 1.0) * self.k)]
+            units = out.pre_code.t() if self.selection == "lifetime" else out.pre_code.reshape(1, -1)
             self.averaged.add_(1).clamp_(max=AVERAGED_OVER)
-            self.threshold.lerp_(least, 1 / self.averaged)
+            self.thresholds.lerp_(sparsity.least_kept(units, shares), 1 / self.averaged)
 
     def decoder_columns(self) -> tuple[Tensor, int]:
         """The weights that each code unit is drawn with, and the dimension along which one unit's lie."""

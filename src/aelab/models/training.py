@@ -39,7 +39,8 @@ class Trained(pl.LightningModule):
 
     rate_key = "optimizer.lr"  # where the learning rate stands
     training_plan: Training | None = None
-    progress = 0.0  # fraction of the whole training done, at the current minibatch
+    progress = 0.0  # how far training is: 0 at the first minibatch, 1 at the last
+    ramp = 0.0  # how far the corruption's strength is: 0 at the first minibatch, 1 throughout the last epoch
     _backward = staticmethod(Tensor.backward)
     _listeners: Sequence[Any] = ()  # callbacks, and the model itself, that have a hook within the update
     _batch_size: int | None = None  # of the minibatch in work
@@ -61,6 +62,10 @@ class Trained(pl.LightningModule):
     def loss_of(self, terms: dict[str, Tensor]) -> Tensor:
         """The loss out of its recorded terms."""
         return sum(terms.values())
+
+    def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        """``terms``, means over the samples of ``split``; a variant puts right one that is no mean over samples."""
+        return terms
 
     def validation_metrics(self, batch: Batch, out: Any) -> dict[str, Tensor]:
         """Means over the batch that are watched beside the loss."""
@@ -107,7 +112,7 @@ class Trained(pl.LightningModule):
         loader, losses = self.trainer.train_dataloader, []
         batch = next(loader.split.batches(WATCHED))
         batch = batch._replace(x=loader.augment(batch.x))
-        for self.progress in (1.0, 0.0):
+        for self.progress, self.ramp in ((1.0, 1.0), (0.0, 0.0)):
             losses.append(self.training_loss(batch))
         return torch.stack(losses).max()
 
@@ -117,8 +122,14 @@ class Trained(pl.LightningModule):
         self._terms, self._sizes = {}, []
 
     def _done(self) -> float:
-        """The fraction of the whole training that is behind."""
-        return (self.current_epoch + len(self._sizes) / self._batches) / self.training_plan.epochs
+        """``progress`` at the present minibatch."""
+        step = self.current_epoch * self._batches + len(self._sizes)
+        return min(1.0, step / max(1, self.training_plan.epochs * self._batches - 1))
+
+    def _ramp(self) -> float:
+        """``ramp`` at the present minibatch."""
+        epochs = self.current_epoch + len(self._sizes) / self._batches
+        return min(1.0, epochs / max(1, self.training_plan.epochs - 1))
 
     def _set_rate(self) -> None:
         """Set the rate of the next minibatch: whoever looks before it sees the one that it will have."""
@@ -133,7 +144,7 @@ class Trained(pl.LightningModule):
         loop = self.trainer.fit_loop.epoch_loop
         before = len(self._sizes)
         for batch in [chunk] if alone else chunk:
-            self.progress, self._batch_size = self._done(), len(batch.x)
+            self.progress, self.ramp, self._batch_size = self._done(), self._ramp(), len(batch.x)
             self._rate = optimizer.param_groups[0]["lr"]
             self.minibatch_step(batch, optimizer)
             self._sizes.append(len(batch.x))
@@ -156,7 +167,7 @@ class Trained(pl.LightningModule):
     def corrupted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The input as a step of now sees it, and the weights of its entries in the loss, None for 1."""
         corruption = self.training_plan.corruption
-        seen, touched = corruption(x, self.progress)
+        seen, touched = corruption(x, self.ramp)
         return seen, nll.emphasis(touched, corruption.alpha, corruption.beta)
 
     def minibatch_step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
@@ -207,12 +218,23 @@ class Trained(pl.LightningModule):
 
     def validation_step(self, split: Split, index: int) -> None:
         """Loss terms and metrics of the whole validation set, clean."""
-        sums: dict[str, Tensor] = {}
+        values = {f"val/{name}": value for name, value in self.means_over(split, watched=True).items()}
+        self.log_dict(values, sync_dist=self.trainer.world_size > 1, batch_size=len(split.x))
+
+    def means_over(self, split: Split, watched: bool) -> dict[str, Tensor]:
+        """``loss`` and its terms over a whole split, clean, and if ``watched`` the ``validation_metrics``.
+
+        Means over the samples, whatever batches they come in.
+        """
+        terms: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         for batch in split.batches():
-            out = self(batch.x)
-            terms = self.batch_terms(batch, out)
-            terms = {**terms, "loss": self.loss_of(terms), **self.validation_metrics(batch, out)}
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term * len(batch.x)
-        n = len(split.x)
-        self.log_dict({f"val/{k}": v / n for k, v in sums.items()}, sync_dist=self.trainer.world_size > 1, batch_size=n)
+            out, share = self(batch.x), len(batch.x) / len(split.x)
+            for sums, values in (
+                (terms, self.batch_terms(batch, out)),
+                (metrics, self.validation_metrics(batch, out) if watched else {}),
+            ):
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + value * share
+        terms = self.whole_terms(terms, split)
+        return {**terms, "loss": self.loss_of(terms), **metrics}

@@ -24,11 +24,7 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
     model.eval()
     torch.manual_seed(0)  # a model that samples is tested on the same draws each time
     test = data.test
-    terms: dict[str, float] = {}
-    for batch in test.batches():
-        for name, term in model.batch_terms(batch, model(batch.x)).items():
-            terms[name] = terms.get(name, 0.0) + float(term) * len(batch.x) / len(test.x)
-    metrics = {"loss": sum(terms.values()), **terms}
+    metrics = {name: float(term) for name, term in model.means_over(test, watched=False).items()}
     code = codes(model, test)
     if model.reconstructs:
         metrics |= fidelity(data, model.reconstruct) | restoration(model, data)
@@ -36,7 +32,7 @@ def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
             pca = data.pca(code.shape[1])
             metrics["pca_squared_error"] = fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]
     if test.y is not None and data.train.y is not None and bool(torch.isin(test.y, data.train.y).any()):
-        train_code, known = codes(model, data.train), data.train.y >= 0
+        train_code, known = codes(model, data.train_for_evaluation), data.train.y >= 0
         metrics |= label_errors(train_code[known], data.train.y[known], code, test.y, cfg)
     metrics |= model.test_metrics(data)
     return {f"test/{name}": float(value) for name, value in metrics.items()}
@@ -48,7 +44,8 @@ def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> dict[str, f
     from torchmetrics.image import PeakSignalNoiseRatio
 
     x = data.test.x
-    span = 1.0 if data.unit_interval or data.below else float(x.max() - x.min())
+    low, high = data.ends
+    span = float(high.max() - low.min()) or 1.0  # of data that are all the same no ratio makes sense: dB over 1
     alone = {"sync_on_compute": False}  # of several processes the first one tests
     error = MeanSquaredError(**alone).to(x.device)
     psnr = PeakSignalNoiseRatio(data_range=span, **alone).to(x.device)

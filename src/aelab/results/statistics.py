@@ -90,7 +90,7 @@ class Statistics(Callback):
     """As each epoch begins, the statistics of the first training samples; the first row is that of the start itself."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, model: Base) -> None:
-        measured = layer_statistics(model, next(trainer.datamodule.train.batches()))
+        measured = layer_statistics(model, next(trainer.datamodule.train_for_evaluation.batches()))
         self.row = {f"{PREFIX}{layer}/{n}": v for layer, s in measured.items() for n, v in s._asdict().items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: Base) -> None:

@@ -145,7 +145,7 @@ def logistic_pca_error(cfg: DictConfig, folder: Path) -> float | None:
     if not data.unit_interval:
         return None
     n_code = run_folder.load(folder).encode(data.test.x[:1]).shape[1]
-    W, pca = fit_linear_logistic_pca(data.train.x, n_code, LOGISTIC_PCA_EPOCHS)
+    W, pca = fit_linear_logistic_pca(data.train_for_evaluation.x, n_code, LOGISTIC_PCA_EPOCHS)
     return float(squared_error(reconstruct(pca, data.test.x @ W), data.test.x))
 
 

@@ -75,7 +75,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     model.training_plan = Training(
         optimizer=build(cfg.optimizer, "optimizer"),
         schedule=build(cfg.schedule, "schedule"),
-        corruption=build(cfg.corruption, "corruption").bind(data.shape),
+        corruption=build(cfg.corruption, "corruption").bind(data.shape, data.ends),
         clip=cfg.train.clip,
         epochs=cfg.train.epochs,
         seed=cfg.seed,

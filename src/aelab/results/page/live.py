@@ -63,7 +63,7 @@ def pca_part(data: Data) -> Part | None:
     """The same for PCA's own plane: two components of the training set; None where the data have fewer."""
     if min(data.train.x.shape) < 3:
         return None
-    pca = fit_pca(data.train.x, 2)
+    pca = fit_pca(data.train_for_evaluation.x, 2)
     points = project(pca, data.test.x[:POINTS]).cpu()
     linear = nn.Linear(2, len(pca.mean))
     linear.weight.data.copy_(pca.components.T)

@@ -1,0 +1,50 @@
+"""hardware.precision=bf16-mixed for every model: products in bfloat16; weights, statistics and draws in float32."""
+
+import pytest
+import torch
+from helpers import OPTIONS, fitted, small
+from test_divergence import DATA, layers
+
+from aelab.functional.corruption import masking, salt_and_pepper
+from aelab.rbm.kernels import bernoulli
+
+MODELS = sorted(option.partition("=")[2] for option in OPTIONS if option.startswith("model="))
+RBM = "model=rbm"
+MORE = [  # what takes other ways through the same models
+    [RBM, "model/recipe=pcd"], [RBM, "model.visible=gaussian", "model.learn_variance=true"], [RBM, "model.hidden=relu"],
+    [RBM, "model.hidden=gaussian"], [RBM, "model.visible=relu"], ["model=deep_belief_network", "model.labels=true"],
+    ["model=vae", "model.objective=iwae"], ["model=vae", "model.path_gradient=true", "model.samples=3"],
+    ["model=vae", "model/network=conv", "model.likelihood=gaussian", "model.sigma=0.1"],
+    ["model=top_k", "model.auxiliary=0.1", "model.dead_after=1"], ["model=top_k", "model.selection=batch_top_k"],
+    ["model=sparse", "model.target=null"], ["model=autoencoder", "corruption=masking", "corruption.alpha=2"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", [*([f"model={name}"] for name in MODELS), *MORE], ids=" ".join)
+def test_every_model_trains_as_in_float32_and_keeps_float32(setting):
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        model = fitted(small(*setting, f"hardware.precision={precision}", epochs=3), DATA["digits"], layers(64))
+        losses.append({name: float(value) for name, value in model.trainer.callback_metrics.items() if "loss" in name})
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in model.state_dict().values())
+    assert losses[1]["train/loss"] == pytest.approx(losses[0]["train/loss"], rel=0.02)
+    assert losses[1]["val/loss"] == pytest.approx(losses[0]["val/loss"], rel=0.03)
+
+
+def rate_of(draws: torch.Tensor) -> float:
+    return float(draws.float().sum(dtype=torch.float64) / draws.numel())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [1e-4, 0.003, 0.5, 0.999])
+def test_a_draw_has_its_probability_under_autocast(p, dtype):
+    """A uniform number of bfloat16 has 256 values below 1: p = 1e-4 would be met at a rate of .002."""
+    x = torch.full((1000, 4000), p, dtype=dtype)
+    exact = float(x[0, 0])
+    with torch.autocast("cpu", torch.bfloat16):
+        draws = {"bernoulli": bernoulli(x)}
+        if dtype == torch.float32:  # what is drawn of the data, which stay in float32
+            draws["masked"] = masking(torch.ones(500, 4000), p, False).touched
+            draws["salted"] = salt_and_pepper(torch.ones(500, 4000), p, False, *torch.tensor([0.0, 1.0])).touched
+    for name, drawn in draws.items():
+        assert abs(rate_of(drawn) - exact) <= 6 * (exact * (1 - exact) / drawn.numel()) ** 0.5, name
