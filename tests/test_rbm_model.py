@@ -4,6 +4,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from test_partition import two_modes
 
 from aelab import app
 from aelab.config.build import build, resolved
@@ -11,7 +12,6 @@ from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.files import read_json
-from aelab.models.base import Base
 from aelab.models.rbm import RBM
 from aelab.models.training import Training
 from aelab.rbm import kernels
@@ -106,9 +106,11 @@ def test_the_fast_path_gives_the_plain_one_s_result(recipe, monkeypatch):
         torch.testing.assert_close(fast[name], plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["h06", "pcd", "guide2010"])
+@pytest.mark.parametrize("recipe", ["h06", "pcd", "guide2010", "pcd temperatures=3", "pcd fast_rate=0.1"])
 def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
-    overrides = [f"model/recipe={recipe}", "train.epochs=4", "model.recipe.momentum_epochs=1"]
+    recipe, *more = recipe.split()
+    overrides = [f"model/recipe={recipe}", *(f"model.recipe.{setting}" for setting in more)]
+    overrides += ["train.epochs=4", "model.recipe.momentum_epochs=1"]
     monkeypatch.setattr("aelab.results.figures.run_figures", lambda *_: {})
     metrics, weights = run(tmp_path / "whole", *overrides)
 
@@ -117,7 +119,7 @@ def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         start(self)
 
-    start = Base.on_train_epoch_start
+    start = RBM.on_train_epoch_start
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, SystemExit)):
         patch.setattr(RBM, "on_train_epoch_start", killed)
         run(tmp_path / "killed", *overrides)
@@ -131,7 +133,9 @@ def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
 
 
 RECIPE = {  # every key of the rule, and what else must be said for it to matter
-    "steps=2": [], "persistent=true": [], "n_chains=7": ["persistent=true"], "mean_field_visible=false": [],
+    "steps=2": [], "persistent=true": [], "n_chains=7": ["persistent=true"],
+    "temperatures=3": ["persistent=true", "mean_field_visible=false"], "fast_rate=0.1": ["persistent=true"],
+    "fast_decay=0.5": ["persistent=true", "fast_rate=0.1"], "mean_field_visible=false": [],
     "learning_rate=0.2": [], "momentum_start=0.1": [], "momentum=0.1": ["momentum_epochs=0"], "momentum_epochs=0": [],
     "weight_decay=0.01": [], "sparsity_target=0.3": ["sparsity_cost=0.1"], "sparsity_cost=0.1": [], "centring=true": [],
     "averaging=0.5": ["centring=true"], "weight_std=0.2": [], "bias_start=data": [],
@@ -152,7 +156,7 @@ def test_every_key_changes_what_is_learned(key):
         torch.manual_seed(0)
         rbm = model((6,), *overrides)
         rbm.initialize_from(data)
-        for batch in data.train.x.split(20):
+        for batch in data.train.x.split(10):
             step(rbm, batch)
         return rbm.W.detach(), rbm.b_hidden.detach(), rbm.b_visible.detach()
 
@@ -283,3 +287,36 @@ def test_gradients_have_the_parameters_shapes():
     rbm._trainer = TwoEqualDevices()
     gradient = Gradient(torch.randn(6, 12), torch.randn(12), torch.randn(6), torch.randn(6))
     assert all(torch.equal(a, b) for a, b in zip(rbm.over_devices(gradient), gradient))
+
+
+@pytest.mark.parametrize("temperatures", [1, 6])
+def test_tempered_chains_leave_their_modes(temperatures):
+    """All chains begin with every unit off; five sixths of the mass has them on, behind a wall of unlikely states."""
+    torch.manual_seed(0)
+    keys = {"model/recipe": "pcd", "model.recipe.temperatures": temperatures, "model.recipe.n_chains": 50}
+    rbm = model((12,), *(f"{key}={value}" for key, value in keys.items()), "model.n_hidden=2")
+    for ours, theirs in zip((rbm.W, rbm.b_hidden, rbm.b_visible), two_modes()):
+        ours.data.copy_(theirs)
+    rbm.mean_visible.fill_(0.5)
+    for _ in range(60):
+        v_model = rbm.phases(torch.zeros(5, 12)).v_model
+    on = (v_model.mean(1) > 0.5).float().mean()
+    assert v_model.shape == (50, 12) and (on > 0.6 if temperatures > 1 else on < 0.1)
+
+
+def test_fast_weights_fade_and_leave_no_trace_in_the_machine():
+    """One update is plain PCD's, for the chains have none yet; then they drive the chains, and are not handed on."""
+    torch.manual_seed(0)
+    x, machines = torch.rand(20, 6).round(), []
+    for rate in (0.0, 0.3):
+        torch.manual_seed(1)
+        rbm = model((6,), "model/recipe=pcd", f"model.recipe.fast_rate={rate}")
+        torch.manual_seed(2)
+        step(rbm, x)
+        machines.append(rbm)
+    plain, fast = machines
+    assert torch.equal(plain.W, fast.W) and fast.fast_W.abs().max() > 0
+    before = fast.fast_W.clone()
+    v = fast.phases(x)
+    assert v.v_model.shape == fast.chains.shape and torch.equal(fast.fast_W, before)
+    torch.testing.assert_close(fast.layer().W, plain.layer().W)

@@ -12,9 +12,13 @@ from aelab.rbm import monitors
 from aelab.rbm.kernels import linear
 from aelab.rbm.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
 from aelab.rbm.partition import enumerable_units, log_likelihood_exact
+from aelab.rbm.path import Path
 from aelab.rbm.recipe import Recipe
+from aelab.rbm.temperatures import ladder
+from aelab.rbm.tempering import at_one, first_rungs, sweep
 
 EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
+PILOT = 100  # chains that choose the temperatures of tempered ones, once per epoch
 FANTASIES = 10  # chains of each kind in the picture
 
 
@@ -26,6 +30,7 @@ class RBM(ByRule):
     """
 
     rate_key = "model.recipe.learning_rate"
+    _turn = 0  # tempered chains exchange from an even rung and from an odd one in turns
 
     def __init__(
         self, shape: tuple[int, ...], n_hidden: int, visible: Unit, hidden: Unit, learn_variance: bool, recipe: Recipe
@@ -47,7 +52,14 @@ class RBM(ByRule):
         self.log_var_visible = nn.Parameter(torch.zeros(n_visible)) if learn_variance else None
         for name, zeros in zip(cd.Gradient._fields, cd.zero_velocity(self.layer())):
             self.register_buffer(f"velocity_{name}", zeros)
-        self.register_buffer("chains", torch.zeros(recipe.n_chains, n_visible) if recipe.persistent else None)
+        chains = torch.zeros(recipe.n_chains * recipe.temperatures, n_visible) if recipe.persistent else None
+        self.register_buffer("chains", chains)
+        for name, zeros in zip(cd.Gradient._fields, cd.zero_velocity(self.layer())):
+            self.register_buffer(f"fast_{name}", zeros if recipe.fast_rate and zeros is not None else None)
+        tempered = recipe.temperatures > 1
+        rungs = first_rungs(recipe.n_chains, recipe.temperatures, self.W.device)
+        self.register_buffer("rungs", rungs if tempered else None)
+        self.register_buffer("ladder", torch.linspace(0, 1, recipe.temperatures) if tempered else None)
         self.register_buffer("mean_visible", torch.zeros(n_visible))
         self.register_buffer("mean_hidden", torch.full((n_hidden,), 0.5))
 
@@ -87,14 +99,45 @@ class RBM(ByRule):
         if self.chains is not None:
             self.chains.copy_(x[torch.randint(len(x), (len(self.chains),))])
 
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self._turn = 0
+        if self.ladder is not None:
+            betas = ladder(self.path(), len(self.ladder), PILOT)
+            self.ladder.copy_(self.ladder.new_tensor(betas))
+
+    def path(self) -> Path:
+        """From units with the data's rates to the machine: what tempered chains climb."""
+        mean = self.mean_visible
+        base = mean.clamp(1e-3, 1 - 1e-3).logit() if self.visible == "bernoulli" else mean
+        return Path(self.layer(), base)
+
+    def phases(self, v: Tensor) -> cd.Phases:
+        """Both phases of the minibatch v (batch, visible); persistent chains move on."""
+        rbm, recipe = self.layer(), self.recipe
+        if self.ladder is None:
+            sampled = cd.fast_machine(rbm, self.fast()) if recipe.fast_rate else None
+            chains, mean_field = self.chains, recipe.mean_field_visible
+            phases = cd.contrastive_divergence(v, rbm, recipe.steps, chains, mean_field, sampled)
+            if chains is not None:
+                chains.copy_(phases.v_model)
+            return phases
+        path, chains, rungs = self.path(), self.chains, self.rungs
+        field = path.field(chains, True)
+        for _ in range(recipe.steps):
+            self._turn = 1 - self._turn
+            chains, field, rungs, _ = sweep(path, field, rungs, self.ladder, self._turn)
+        self.chains.copy_(chains)
+        self.rungs.copy_(rungs)
+        v_model = at_one(chains, rungs)
+        return cd.Phases(v, mean_h_given_v(v, rbm), v_model, mean_h_given_v(v_model, rbm))
+
     @torch.no_grad()
     def minibatch_step(self, batch: Batch, optimizer: object) -> None:
         """Two phases, their difference, a step with momentum."""
         rbm, recipe = self.layer(), self.recipe
-        phases = cd.contrastive_divergence(batch.x, rbm, recipe.steps, self.chains, recipe.mean_field_visible)
+        phases = self.phases(batch.x)
         gradient = cd.gradient(phases, rbm, learn_log_var=self.log_var_visible is not None)
-        if self.chains is not None:
-            self.chains.copy_(phases.v_model)
         if recipe.sparsity_cost or recipe.centring:
             self.mean_visible.lerp_(phases.v_data.mean(0), 1 - recipe.averaging)
             self.mean_hidden.lerp_(phases.h_data.mean(0), 1 - recipe.averaging)
@@ -107,10 +150,18 @@ class RBM(ByRule):
         gradient = cd.Gradient(*(None if part is None else next(parts) for part in gradient))
         momentum = recipe.momentum_in(self.current_epoch)
         cd.update_(rbm, self.velocity(), gradient, self.rate(), momentum, recipe.weight_decay)
+        if recipe.fast_rate:
+            for part, change in zip(self.fast(), gradient):
+                if part is not None:
+                    part.mul_(recipe.fast_decay).add_(change, alpha=recipe.fast_rate)
 
     def velocity(self) -> cd.Gradient:
         """The last step in units of the gradient."""
         return cd.Gradient(*(getattr(self, f"velocity_{name}") for name in cd.Gradient._fields))
+
+    def fast(self) -> cd.Gradient:
+        """The weights that the chains have on top of the machine's, and that fade."""
+        return cd.Gradient(*(getattr(self, f"fast_{name}") for name in cd.Gradient._fields))
 
     # --- what is watched ----------------------------------------------------------------------------------------------
 

@@ -38,22 +38,24 @@ class Gradient(NamedTuple):
 
 @torch.no_grad()
 def contrastive_divergence(
-    v: Tensor, rbm: Layer, steps: int, chains: Tensor | None, mean_field_visible: bool
+    v: Tensor, rbm: Layer, steps: int, chains: Tensor | None, mean_field_visible: bool, sampled: Layer | None = None
 ) -> Phases:
     """Both phases of CD-k (``chains`` None: k = ``steps`` Gibbs steps from the data v, (batch, visible)).
 
     PCD (Tieleman 2008): pass the last call's ``v_model`` as ``chains`` (any number of rows), and the steps start there.
     The hidden units are sampled to drive each reconstruction and enter both phases as means; the visible units are
     sampled, or means with ``mean_field_visible`` (as in Hinton & Salakhutdinov 2006), which is another estimate.
+    ``sampled`` is the machine that the chains sample, where it is not the one that learns.
     """
+    sampled = rbm if sampled is None else sampled
     if chains is None:
         h_data, h = sample_h_given_v(v, rbm)
     else:
-        h_data, h = mean_h_given_v(v, rbm), sample_h_given_v(chains, rbm)[1]
+        h_data, h = mean_h_given_v(v, rbm), sample_h_given_v(chains, sampled)[1]
     for step in range(steps):
-        h = h if step == 0 else sample_h_given_v(v_model, rbm)[1]
-        v_model = mean_v_given_h(h, rbm) if mean_field_visible else sample_v_given_h(h, rbm)[1]
-    return Phases(v, h_data, v_model, mean_h_given_v(v_model, rbm))
+        h = h if step == 0 else sample_h_given_v(v_model, sampled)[1]
+        v_model = mean_v_given_h(h, sampled) if mean_field_visible else sample_v_given_h(h, sampled)[1]
+    return Phases(v, h_data, v_model, mean_h_given_v(v_model, sampled))
 
 
 @torch.no_grad()
@@ -92,6 +94,13 @@ def sparse(g: Gradient, phases: Phases, activity: Tensor, target: float, cost: f
     push = cost * (target - activity)
     mean_visible = scaled_visible(phases.v_data, rbm).mean(0)
     return g._replace(W=g.W + torch.outer(mean_visible, push), b_hidden=g.b_hidden + push)
+
+
+def fast_machine(rbm: Layer, fast: Gradient) -> Layer:
+    """The machine with the fast weights on top of its own (Tieleman & Hinton 2009): its chains flee where they are."""
+    return rbm._replace(
+        W=rbm.W + fast.W, b_hidden=rbm.b_hidden + fast.b_hidden, b_visible=rbm.b_visible + fast.b_visible
+    )
 
 
 def zero_velocity(rbm: Layer) -> Gradient:

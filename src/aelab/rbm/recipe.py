@@ -17,6 +17,9 @@ class Recipe:
     steps: int
     persistent: bool
     n_chains: int
+    temperatures: int
+    fast_rate: float
+    fast_decay: float
     mean_field_visible: bool
     learning_rate: float
     momentum_start: float
@@ -31,12 +34,22 @@ class Recipe:
     bias_start: Literal["zero", "data"]
 
     def __post_init__(self) -> None:
-        for key in ("steps", "n_chains"):
+        for key in ("steps", "n_chains", "temperatures"):
             self._require(key, getattr(self, key) >= 1, "must be at least 1")
-        for key in ("momentum_start", "momentum", "averaging"):
+        for key in ("momentum_start", "momentum", "averaging", "fast_decay"):
             self._require(key, 0 <= getattr(self, key) < 1, "must be at least 0 and below 1")
-        for key in ("weight_decay", "sparsity_cost", "weight_std", "momentum_epochs"):
+        for key in ("weight_decay", "sparsity_cost", "weight_std", "momentum_epochs", "fast_rate"):
             self._require(key, 0 <= getattr(self, key) < math.inf, "must be at least 0")
+        self._require("temperatures", self.temperatures == 1 or self.persistent, "needs persistent=true above 1")
+        self._require(
+            "temperatures",
+            self.temperatures == 1 or not self.mean_field_visible,
+            "needs mean_field_visible=false above 1",
+        )
+        self._require("fast_rate", self.fast_rate == 0 or self.persistent, "needs persistent chains")
+        self._require(
+            "fast_rate", self.fast_rate == 0 or self.temperatures == 1, "must be 0 where temperatures is above 1"
+        )
         self._require("learning_rate", 0 < self.learning_rate < math.inf, "must be above 0")
         self._require("sparsity_target", 0 < self.sparsity_target < 1, "must be between 0 and 1")
 

@@ -24,6 +24,14 @@ def paper() -> list[float]:
     return [*coarse, *(k / 10_000 for k in range(5000, 9000)), *(k / 100_000 for k in range(90_000, 100_001))]
 
 
+def ladder(path: Path, rungs: int, runs: int) -> list[float]:
+    """``rungs`` temperatures between which about equal parts of the sample size are lost, from a pilot of ``runs``."""
+    pilot = torch.tensor(by_sample_size(path, PILOT_ESS, runs), dtype=torch.float64)
+    place = torch.linspace(0, len(pilot) - 1, rungs, dtype=torch.float64)
+    low = place.long().clamp(max=len(pilot) - 2)
+    return torch.lerp(pilot[low], pilot[low + 1], place - low).tolist()
+
+
 @torch.no_grad()
 def by_sample_size(path: Path, ess: float, runs: int) -> list[float]:
     """Temperatures such that reweighting from each to the next keeps about ``ess`` of the effective sample size.

@@ -28,34 +28,52 @@ class Tempered(NamedTuple):
 def parallel_tempering(path: Path, betas: list[float], start: Tensor, burn_in: int, draws: int, thin: int) -> Tempered:
     """Ensembles of chains at ``betas``, each started whole at a row of ``start`` (ensembles, visible).
 
-    After ``burn_in`` sweeps, ``draws`` samples, one every ``thin`` sweeps. A sweep is one Gibbs step at every
-    temperature and one try of half of the neighbours.
+    After ``burn_in`` sweeps, ``draws`` samples, one every ``thin`` sweeps.
     """
     ensembles, rungs = len(start), len(betas)
     ladder = torch.tensor(betas, dtype=start.dtype, device=start.device)
-    rung = torch.arange(rungs, device=start.device).repeat(ensembles, 1)  # of each chain: temperatures move, not states
-    v = start.repeat_interleave(rungs, 0)
-    field = path.field(v, True)
+    rung = first_rungs(ensembles, rungs, start.device)
+    field = path.field(start.repeat_interleave(rungs, 0), True)
     accepted = torch.zeros(rungs, dtype=torch.float64, device=start.device)
     tried = torch.zeros_like(accepted)
     trips = torch.zeros(ensembles, dtype=torch.int64, device=start.device)
     from_base = torch.zeros(ensembles, rungs, dtype=torch.bool, device=start.device)
     samples = []
-    for sweep in range(1, burn_in + draws * thin + 1):
-        beta = ladder[rung].view(-1, 1)
-        h = path.draw(path.total(field, True, beta), False)
-        v = path.draw(path.total(path.field(h, False), False, beta), True)
-        field = path.field(v, True)
-        swapped, rung = _exchange(path, v, field, rung, ladder, sweep % 2)
-        tried[sweep % 2 : rungs - 1 : 2] += ensembles
+    for number in range(1, burn_in + draws * thin + 1):
+        v, field, rung, swapped = sweep(path, field, rung, ladder, number % 2)
+        tried[number % 2 : rungs - 1 : 2] += ensembles
         accepted += swapped
         from_base |= rung == 0
         arrived = from_base & (rung == rungs - 1)
         trips += arrived.sum(1)
         from_base &= ~arrived
-        if sweep > burn_in and (sweep - burn_in) % thin == 0:
-            samples.append(v.view(ensembles, rungs, -1)[rung == rungs - 1])
+        if number > burn_in and (number - burn_in) % thin == 0:
+            samples.append(at_one(v, rung))
     return Tempered(torch.stack(samples, 1), (accepted / tried)[: rungs - 1], trips)
+
+
+def first_rungs(ensembles: int, rungs: int, device: torch.device) -> Tensor:
+    """The rung of each chain at the start, (ensembles, rungs): temperatures move from chain to chain, not states."""
+    return torch.arange(rungs, device=device).repeat(ensembles, 1)
+
+
+def at_one(v: Tensor, rung: Tensor) -> Tensor:
+    """The states at β = 1, (ensembles, visible), of all of them (ensembles · rungs, visible)."""
+    return v.view(*rung.shape, -1)[rung == rung.shape[1] - 1]
+
+
+@torch.no_grad()
+def sweep(path: Path, field: Tensor, rung: Tensor, ladder: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One Gibbs step of every chain at its temperature from its states' ``field``, then exchanges from rung ``first``.
+
+    The new states (ensembles · rungs, visible), their field, the new rungs, and how many were accepted by lower rung.
+    """
+    beta = ladder[rung].view(-1, 1)
+    h = path.draw(path.total(field, True, beta), False)
+    v = path.draw(path.total(path.field(h, False), False, beta), True)
+    field = path.field(v, True)
+    accepted, rung = _exchange(path, v, field, rung, ladder, first)
+    return v, field, rung, accepted
 
 
 def _exchange(path: Path, v: Tensor, field: Tensor, rung: Tensor, ladder: Tensor, first: int) -> tuple[Tensor, Tensor]:
