@@ -12,6 +12,7 @@ from aelab.rbm.energy import (
     energy,
     free_energy,
     free_energy_hidden,
+    gibbs_sample,
     log_normaliser,
     mean_h_given_v,
     mean_v_given_h,
@@ -114,6 +115,26 @@ def test_samples_have_the_distribution_s_mean_and_variance(unit):
         assert ((sample.var(0) / variance - 1).abs() < 0.03).all()
 
 
+def test_many_chains_follow_the_exact_distribution():
+    rbm, n = small_rbm(scale=0.8), 100_000
+    v = gibbs_sample(torch.zeros(n, 4, dtype=torch.float64), rbm, 30)
+    count = torch.bincount((v @ torch.tensor([8.0, 4, 2, 1], dtype=torch.float64)).long(), minlength=16)
+    p = torch.softmax(-free_energy(states(4), rbm), 0)
+    chi_squared = ((count - n * p) ** 2 / (n * p)).sum()
+    assert chi_squared < 44.3  # exceeded by one in 10,000 samples of 15 degrees of freedom
+
+
+def test_steps_are_counted_and_none_leaves_v_alone():
+    rbm, v = small_rbm(), states(4)
+    assert gibbs_sample(v, rbm, 0) is v
+    torch.manual_seed(1)
+    twice = gibbs_sample(v, rbm, 2)
+    torch.manual_seed(1)
+    for _ in range(2):
+        v = sample_v_given_h(sample_h_given_v(v, rbm)[1], rbm)[1]
+    assert torch.equal(twice, v)
+
+
 def test_pseudo_likelihood_is_the_sum_of_the_enumerated_conditionals_of_each_bit():
     rbm, v = small_rbm(), states(4)
     log_p = -free_energy(v, rbm) - log_z_exact(rbm)
@@ -134,7 +155,7 @@ def test_pseudo_likelihood_refuses_units_that_cannot_be_flipped():
 
 
 @pytest.mark.skipif(not kernels.ONEDNN, reason="torch was built without oneDNN's linear operator")
-@pytest.mark.parametrize("activation", ["none", "sigmoid", "relu"])
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "relu"])
 def test_the_fast_product_is_the_plain_one(monkeypatch, activation):
     x, W, bias = torch.randn(37, 50), torch.randn(50, 20), torch.randn(20)
     cases = [(x, W, bias), (x, W, None), (x.t().contiguous().t(), W.t().contiguous().t(), bias), (x[:1], W, bias)]

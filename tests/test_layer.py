@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from aelab.errors import UserError
-from aelab.rbm.layer import Layer, check_fit, decode_through, encode_all, encode_through, load_layers, save_layers
+from aelab.rbm.layer import (
+    Layer,
+    _digest,
+    check_fit,
+    decode_through,
+    encode_all,
+    encode_through,
+    load_layers,
+    save_layers,
+)
 
 
 def stack():
@@ -45,14 +54,33 @@ def test_encoding_in_pieces_is_encoding_at_once():
 def test_a_file_gives_back_what_was_saved(tmp_path):
     layers = stack()
     layers[0] = layers[0]._replace(W=torch.nn.Parameter(layers[0].W.t().contiguous().t()))  # as a model holds it
+    layers[1] = layers[1]._replace(W_down=torch.randn(5, 4))
     save_layers(tmp_path / "a.pt", layers)
     save_layers(tmp_path / "b.pt", load_layers(tmp_path / "a.pt"))
     for saved, loaded in zip(layers, load_layers(tmp_path / "b.pt")):
         assert saved[3:5] == loaded[3:5]
-        for a, b in zip(saved[:3] + saved[5:], loaded[:3] + loaded[5:]):
+        for a, b in zip(saved[:3] + saved[5:], loaded[:3] + loaded[5:], strict=True):
             assert (a is None and b is None) or (torch.equal(a, b) and not b.requires_grad)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.pt", "b.pt"]
+
+
+def test_a_file_from_before_layers_had_weights_down_is_read(tmp_path):
+    layers = stack()
+    old = [{name: value for name, value in layer._asdict().items() if name != "W_down"} for layer in layers]
+    torch.save({"format": "aelab.layers.1", "digest": _digest(old), "layers": old}, tmp_path / "a.pt")
+    for mine, loaded in zip(layers, load_layers(tmp_path / "a.pt"), strict=True):
+        assert torch.equal(mine.W, loaded.W) and loaded.W_down is None and mine[3:5] == loaded[3:5]
+    torch.save({"format": "aelab.layers.3", "digest": _digest(old), "layers": old}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"format 'aelab\.layers\.3'"):
+        load_layers(tmp_path / "a.pt")
+
+
+def test_weights_down_are_those_of_decoding_alone():
+    layers, x, code = stack(), torch.randn(6, 7), torch.randn(6, 2)
+    untied = [layer._replace(W_down=torch.zeros_like(layer.W)) for layer in layers]
+    torch.testing.assert_close(encode_through(untied, x), encode_through(layers, x))
+    torch.testing.assert_close(decode_through(untied, code), layers[0].b_visible.expand(6, -1))
 
 
 def test_a_cut_or_altered_file_is_refused_in_one_line(tmp_path):
@@ -91,6 +119,8 @@ def test_a_file_executes_nothing(tmp_path):
         ({"b_hidden": torch.zeros(3)}, "b_hidden has shape"),
         ({"b_visible": "zeros"}, "b_visible is not a tensor"),
         ({"hidden": "softmax"}, "unit types 'softmax'"),
+        ({"W_down": torch.zeros(4, 5)}, "W_down has shape"),
+        ({"W_down": torch.full((5, 4), float("inf"))}, "W_down is not a tensor of finite numbers"),
     ],
 )
 def test_layers_that_make_no_sense_are_refused(tmp_path, change, reason):

@@ -1,4 +1,6 @@
-"""The non-linearities, by the names papers give them."""
+"""The non-linearities, by the names papers give them, and the one that is the mean of each type of units."""
+
+from typing import Literal
 
 from torch import nn
 
@@ -17,6 +19,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
 }
+
+Unit = Literal["bernoulli", "gaussian", "relu"]
+UNITS: dict[Unit, str] = {"bernoulli": "sigmoid", "gaussian": "identity", "relu": "relu"}  # total input → mean
 
 
 def activation(name: str, key: str = "model.activation") -> nn.Module:

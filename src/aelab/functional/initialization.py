@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aelab.errors import UserError
+from aelab.functional.activation import UNITS, Unit
 from aelab.functional.activation import activation as check_activation
 
 INCOMING = 15  # weights a unit, Martens 2010
@@ -78,3 +79,10 @@ def initialize(module: nn.Module, scheme: str, activation: str, key: str = "mode
             linear.weight.copy_(W)
             if linear.bias is not None:
                 linear.bias.fill_(bias)
+
+
+def initialize_units(net: nn.Module, scheme: str, units: list[Unit]) -> None:
+    """:func:`initialize` the layers of ``net`` in order, each for the type of the units that it feeds."""
+    layers = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    for layer, unit in zip(layers, units, strict=True):
+        initialize(layer, scheme, UNITS[unit])

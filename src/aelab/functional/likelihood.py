@@ -31,6 +31,14 @@ def bernoulli_per_sample(logits: Tensor, x: Tensor, weight: Tensor | None = None
     return terms.sum(-1)
 
 
+def log_odds(p: Tensor) -> Tensor:
+    """log p / (1 − p), the logits of the probabilities p, which are kept 10⁻³ away from 0 and 1.
+
+    The bias with which a net starts at the data's mean: from there a pixel that never varied can still be learned.
+    """
+    return p.clamp(1e-3, 1 - 1e-3).logit()
+
+
 def gaussian(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
     """Σ_i (x_i − mean_i)² / 2σ² + log σ + ½ log 2π, averaged over the batch; nats, a density: it may be negative.
 

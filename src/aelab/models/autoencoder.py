@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from aelab.data.batches import Data
 from aelab.errors import UserError
+from aelab.functional import likelihood as nll
 from aelab.functional.activation import activation
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, as_layer
@@ -43,7 +44,7 @@ def start_output_at_mean(decoder: nn.Sequential, data: Data, likelihood: Likelih
     last = [m for m in decoder.modules() if getattr(m, "bias", None) is not None][-1]
     mean = data.train.x.mean(0)
     if likelihood == "bernoulli":
-        mean = mean.clamp(1e-3, 1 - 1e-3).logit()
+        mean = nll.log_odds(mean)
     if last.bias.shape == mean.shape:
         last.bias.data.copy_(mean)
     else:  # a convolution has one bias for all pixels

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.drawing import image_rows
+from aelab.functional.likelihood import log_odds
 from aelab.models.base import Base
 from aelab.models.by_rule import require
 from aelab.rbm.energy import free_energy
@@ -90,7 +91,7 @@ class ClassificationRBM(Base):
         super().initialize_from(data)
         known = data.train.y[data.train.y >= 0]
         frequency = torch.bincount(known, minlength=self.n_labels).clamp(min=1).float()
-        pixels = data.train.x.mean(0).clamp(1e-3, 1 - 1e-3).logit()
+        pixels = log_odds(data.train.x.mean(0))
         self.b_visible.data.copy_(torch.cat([pixels, (frequency / frequency.sum()).log()]))
 
     def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:

@@ -8,10 +8,9 @@ from torch.nn import functional as F
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.functional.initialization import initialize
 from aelab.models.base import Base, Output
 from aelab.rbm.layer import Layer
-from aelab.rbm.unroll import unroll
+from aelab.rbm.unroll import forget, unroll
 
 
 class Classifier(Base):
@@ -35,12 +34,12 @@ class Classifier(Base):
         if not 0 <= dropout < 1:
             raise UserError(f"model.dropout: must be a fraction of the units in [0, 1), got {dropout}")
         self.top_only_epochs = top_only_epochs
-        modules = list(unroll(below, None)[0])
+        modules = list(unroll(below, "as_layers")[0])
         if dropout:  # after each activation
             modules = [m for pair in zip(modules[::2], modules[1::2]) for m in (*pair, nn.Dropout(dropout))]
         self.encoder = nn.Sequential(*modules)
         if start == "random":
-            initialize(self.encoder, initialization, "sigmoid")
+            forget(self.encoder, None, below, "as_layers", initialization)
         self.top = nn.Linear(below[-1].W.shape[1], n_classes)
         nn.init.zeros_(self.top.weight)
         nn.init.zeros_(self.top.bias)

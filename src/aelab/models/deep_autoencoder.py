@@ -2,14 +2,13 @@
 
 from typing import Literal
 
-from aelab.functional.initialization import initialize
 from aelab.models.base import Base
 from aelab.rbm.layer import Layer
-from aelab.rbm.unroll import unroll
+from aelab.rbm.unroll import Code, forget, unroll
 
 
 class DeepAutoencoder(Base):
-    """Encoder: the layers below, upwards; decoder: their transposes, downwards, free of the encoder from then on.
+    """Encoder: the layers below, upwards; decoder: the same downwards, free of the encoder from then on.
 
     Before the first step the code is ``encode_through(below, x)``. ``code`` is ``as_layers`` (Gaussian hidden units:
     linear, Bernoulli ones: logistic), ``linear`` or ``logistic``. ``start="random"`` keeps the architecture and forgets
@@ -19,12 +18,11 @@ class DeepAutoencoder(Base):
     made_from_layers = True
 
     def __init__(
-        self, shape: tuple[int, ...], below: list[Layer], code: Literal["as_layers", "linear", "logistic"],
-        start: Literal["layers", "random"], initialization: str,
+        self, shape: tuple[int, ...], below: list[Layer], code: Code, start: Literal["layers", "random"],
+        initialization: str,
     ):  # fmt: skip
-        encoder, decoder = unroll(below, None if code == "as_layers" else code)
+        encoder, decoder = unroll(below, code)
         super().__init__(shape, "bernoulli" if below[0].visible == "bernoulli" else "gaussian")
         self.encoder, self.decoder = encoder, decoder
         if start == "random":
-            initialize(self.encoder, initialization, "sigmoid")
-            initialize(self.decoder, initialization, "sigmoid")
+            forget(encoder, decoder, below, code, initialization)

@@ -11,7 +11,7 @@ from aelab.models.base import Output
 from aelab.models.by_rule import ByRule, check_inputs, require
 from aelab.rbm import monitors
 from aelab.rbm.kernels import linear, momentum_ascent_
-from aelab.rbm.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h
+from aelab.rbm.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h, weights_down
 from aelab.rbm.wake_sleep import generate, label_log_probabilities, up_down
 
 FANTASIES = 10  # pictures in a row, and rows where there are no labels
@@ -20,7 +20,7 @@ FANTASIES = 10  # pictures in a row, and rows where there are no labels
 class DeepBeliefNetwork(ByRule):
     """p(v, s_1, …, h) = p(v | s_1) ⋯ p_top(s_L, h): the layer below that was learned last is the RBM on top.
 
-    At first the ways up and down share their weights and are those of the RBMs; up-down unties them. With ``labels``
+    At first the ways up and down are those of the layers below, which RBMs share; up-down unties them. With ``labels``
     the top's visible layer has one more softmax group of units, the label. Their weights start at 0, so that the RBMs
     are the ones that any chain trains, and are learned here (``top_only_epochs``: at first they alone with the top).
     The code is then that of the top given x and the label's probabilities.
@@ -38,6 +38,10 @@ class DeepBeliefNetwork(ByRule):
             )
         super().__init__(shape, "bernoulli" if below[0].visible == "bernoulli" else "gaussian")
         check_fit(below, "below", self.n_input)
+        if below[-1].W_down is not None:
+            raise UserError(
+                "below: the layer on top must be an RBM, this one has other weights down than up; tie the autoencoder's"
+            )
         require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "must be above 0")
         require(0 <= momentum < 1, "momentum", momentum, "must be at least 0 and below 1")
         require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "must be at least 0")
@@ -58,7 +62,8 @@ class DeepBeliefNetwork(ByRule):
         extra = top.W.new_zeros(self.n_labels, top.W.shape[1])
         tops = torch.cat([top.W, extra]), top.b_hidden, torch.cat([top.b_visible, extra.new_zeros(self.n_labels)])
         self.up_W, self.up_b = _copies(layer.W for layer in lower), _copies(layer.b_hidden for layer in lower)
-        self.down_W, self.down_b = _copies(layer.W for layer in lower), _copies(layer.b_visible for layer in lower)
+        self.down_W = _copies(weights_down(layer) for layer in lower)
+        self.down_b = _copies(layer.b_visible for layer in lower)
         self.top = _copies(tops)
         for number, parameter in enumerate(self.parameters()):
             self.register_buffer(f"velocity_{number}", torch.zeros_like(parameter))
@@ -82,8 +87,10 @@ class DeepBeliefNetwork(ByRule):
         return Layer(W[:n], b_hidden, b_visible[:n], *self.units[-1], None if len(self.up_W) else self.log_var_visible)
 
     def hand_on(self) -> list[Layer]:
-        """The way up, with the visible biases of the way down, and the top without labels."""
-        return [*self.recognition(), self.top_rbm(labels=False)]
+        """The way up, with the weights and visible biases of the way down, and the top without labels."""
+        ways = zip(self.recognition(), self.down_W)
+        lower = [up if torch.equal(up.W, down) else up._replace(W_down=down.detach()) for up, down in ways]
+        return [*lower, self.top_rbm(labels=False)]
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x (batch, input) → the means of each layer, from the lowest to the code."""

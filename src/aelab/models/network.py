@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aelab.errors import UserError
+from aelab.functional.activation import ACTIVATIONS, UNITS, Unit
 from aelab.functional.activation import activation as activation_by_name
 from aelab.functional.initialization import initialize
-from aelab.rbm.layer import Layer, Unit
+from aelab.rbm.layer import Layer
 
 
 class MLP:
@@ -73,16 +74,16 @@ class TransposedLinear(nn.Module):
         return F.linear(h, self.weight.t(), self.bias)
 
 
-UNITS: dict[type[nn.Module], Unit] = {nn.Sigmoid: "bernoulli", nn.Identity: "gaussian", nn.ReLU: "relu"}
-
-
 def as_layer(encoder: nn.Sequential, code: nn.Module, decoder: nn.Sequential, likelihood: str) -> Layer | None:
     """An autoencoder without hidden layers as a layer for a stack; None if it has some, or a code no layer can have."""
     ups, downs = list(encoder.children()), list(decoder.children())
-    if len(ups) != 1 or len(downs) != 1 or type(code) not in UNITS:
+    hidden = next((unit for unit, name in UNITS.items() if type(code) is ACTIVATIONS[name]), None)
+    if len(ups) != 1 or len(downs) != 1 or hidden is None:
         return None
     W, b_hidden, b_visible = ups[0].weight.detach().t(), ups[0].bias.detach(), downs[0].bias.detach()
-    return Layer(W, b_hidden, b_visible, UNITS[type(code)], "bernoulli" if likelihood == "bernoulli" else "gaussian")
+    W_down = None if isinstance(downs[0], TransposedLinear) else downs[0].weight.detach()
+    visible: Unit = "bernoulli" if likelihood == "bernoulli" else "gaussian"
+    return Layer(W, b_hidden, b_visible, hidden, visible, W_down=W_down)
 
 
 class Conv:

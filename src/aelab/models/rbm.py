@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
+from aelab.functional.likelihood import log_odds
 from aelab.models.by_rule import ByRule, check_inputs, require
 from aelab.models.training import WATCHED
 from aelab.rbm import contrastive_divergence as cd
@@ -94,7 +95,7 @@ class RBM(ByRule):
         self.mean_visible.copy_(x.mean(0))
         if self.recipe.bias_start == "data":
             mean = self.mean_visible
-            self.b_visible.data.copy_(mean.clamp(1e-3, 1 - 1e-3).logit() if self.visible == "bernoulli" else mean)
+            self.b_visible.data.copy_(log_odds(mean) if self.visible == "bernoulli" else mean)
         self.mean_hidden.copy_(monitors.unit_activity(self.layer(), x[:WATCHED]))
         if self.chains is not None:
             self.chains.copy_(x[torch.randint(len(x), (len(self.chains),))])

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from aelab.errors import UserError
+from aelab.functional.activation import UNITS, Unit
 from aelab.rbm.kernels import bernoulli, linear
-from aelab.rbm.layer import MEAN, Layer, Unit, mean_h_given_v, mean_v_given_h, scaled_visible
+from aelab.rbm.layer import Layer, mean_h_given_v, mean_v_given_h, scaled_visible
 
 __all__ = [
     "energy",
@@ -83,6 +84,14 @@ def sample_v_given_h(h: Tensor, rbm: Layer) -> tuple[Tensor, Tensor]:
     return _draw(h, rbm.W.t(), rbm.b_visible, rbm.visible, _log_var(rbm))
 
 
+def gibbs_sample(v: Tensor, rbm: Layer, steps: int) -> Tensor:
+    """v (chains, visible) after ``steps`` times h ~ p(h | v), v ~ p(v | h); each row is a chain of its own."""
+    for _ in range(steps):
+        h = sample_h_given_v(v, rbm)[1]
+        v = sample_v_given_h(h, rbm)[1]
+    return v
+
+
 def pseudo_log_likelihood(v: Tensor, rbm: Layer, every_bit: bool) -> Tensor:
     """Σ_i log p(v_i | the other bits) = Σ_i log logistic(F(v with bit i flipped) − F(v)), (batch,), nats.
 
@@ -120,7 +129,7 @@ def _draw(x: Tensor, W: Tensor, bias: Tensor, unit: Unit, log_var: Tensor | None
     if unit == "relu":
         total = linear(x, W, bias)
         return total.relu(), (total + torch.randn_like(total) * total.sigmoid().sqrt()).relu()
-    mean = linear(x, W, bias, MEAN[unit])
+    mean = linear(x, W, bias, UNITS[unit])
     if unit == "bernoulli":
         return mean, bernoulli(mean)
     noise = torch.randn_like(mean)

@@ -13,11 +13,11 @@ from aelab.rbm.ways import Ways, fastest
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 FUSED = hasattr(torch, "_fused_sgd_")
-ACTIVATION = {"none": lambda x: x, "sigmoid": torch.sigmoid_, "relu": torch.relu_}
+ACTIVATION = {"identity": lambda x: x, "sigmoid": torch.sigmoid_, "relu": torch.relu_}
 
 
-def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
-    """activation(x W + bias) for x (batch, in), W (in, out), bias (out,); activation is none, sigmoid or relu."""
+def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identity") -> Tensor:
+    """activation(x W + bias) for x (batch, in), W (in, out), bias (out,); activation is identity, sigmoid or relu."""
     if lower := _autocast(x):
         product = (x.to(lower) @ W.to(lower)).float()
         return ACTIVATION[activation](product if bias is None else product + bias)
@@ -45,7 +45,8 @@ def _linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str) -> Tenso
 
 
 def _linear_onednn(x: Tensor, W: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, W.t(), bias, activation, [], "")
+    own_name = "none" if activation == "identity" else activation
+    return torch.ops.mkldnn._linear_pointwise(x, W.t(), bias, own_name, [], "")
 
 
 def _difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ def _difference_onednn(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> Tensor
     """The same as one product of the rows laid end to end, which weigh 1/rows and −1/rows."""
     h = torch.cat([h0 / len(h0), h1 / -len(h1)])
     v = torch.cat([v0.t(), v1.t()], dim=1)  # turned while it is copied, which oneDNN would do again
-    return _linear_onednn(v, h, None, "none")
+    return _linear_onednn(v, h, None, "identity")
 
 
 LINEAR: Ways = {"torch": _linear, "onednn": _linear_onednn}

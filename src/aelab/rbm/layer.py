@@ -5,17 +5,17 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from aelab.errors import UserError
+from aelab.functional.activation import UNITS, Unit
 from aelab.rbm.kernels import linear
 
-Unit = Literal["bernoulli", "gaussian", "relu"]
-MEAN: dict[Unit, str] = {"bernoulli": "sigmoid", "gaussian": "none", "relu": "relu"}
-FORMAT = "aelab.layers.1"
+FORMAT = "aelab.layers.2"
+READABLE = (FORMAT, "aelab.layers.1")  # the older one has no W_down
 DAMAGE = (  # what torch.load and the checks after it raise on a file that is cut, altered or something else
     OSError,
     EOFError,
@@ -29,11 +29,12 @@ DAMAGE = (  # what torch.load and the checks after it raise on a file that is cu
 
 
 class Layer(NamedTuple):
-    """Two layers of units and their symmetric connection.
+    """Two layers of units and their connection.
 
     ``W`` (visible, hidden), ``b_hidden`` (hidden,), ``b_visible`` (visible,); ``hidden`` and ``visible`` name the unit
     types; ``log_var_visible`` (visible,) is the log variance of Gaussian visible units (None: unit variance) and is
-    ignored for the others.
+    ignored for the others. ``W_down`` (visible, hidden) are the weights on the way down where they differ from W, the
+    decoder of an autoencoder with untied weights; None: the connection is symmetric.
     """
 
     W: Tensor
@@ -42,6 +43,7 @@ class Layer(NamedTuple):
     hidden: Unit
     visible: Unit
     log_var_visible: Tensor | None = None
+    W_down: Tensor | None = None
 
     def to(self, *args) -> "Layer":
         """The layer with every tensor moved: ``Tensor.to``'s arguments, a device or a dtype."""
@@ -60,12 +62,17 @@ def mean_h_given_v(v: Tensor, layer: Layer) -> Tensor:
 
     For a rectified unit it is the value without its noise.
     """
-    return linear(scaled_visible(v, layer), layer.W, layer.b_hidden, MEAN[layer.hidden])
+    return linear(scaled_visible(v, layer), layer.W, layer.b_hidden, UNITS[layer.hidden])
 
 
 def mean_v_given_h(h: Tensor, layer: Layer) -> Tensor:
-    """g(b_visible + W h), (batch, visible)."""
-    return linear(h, layer.W.t(), layer.b_visible, MEAN[layer.visible])
+    """g(b_visible + W h), (batch, visible), with ``W_down`` where it differs from W."""
+    return linear(h, weights_down(layer).t(), layer.b_visible, UNITS[layer.visible])
+
+
+def weights_down(layer: Layer) -> Tensor:
+    """(visible, hidden): the weights by which the hidden units draw the visible ones."""
+    return layer.W if layer.W_down is None else layer.W_down
 
 
 def encode_through(layers: list[Layer], x: Tensor) -> Tensor:
@@ -126,7 +133,7 @@ def load_layers(path: str | os.PathLike) -> list[Layer]:
     """The layers that ``save_layers`` wrote, on the CPU; executes nothing. A file that is not whole: ``UserError``."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if saved["format"] != FORMAT:
+        if saved["format"] not in READABLE:
             raise ValueError(f"format {saved['format']!r}")
         if saved["digest"] != _digest(saved["layers"]):
             raise ValueError("its numbers are not those that were written")
@@ -152,10 +159,11 @@ def _digest(layers: list[dict]) -> str:
 
 
 def _validated(layer: Layer) -> Layer:
-    expected = {"b_hidden": layer.W.shape[1:], "b_visible": layer.W.shape[:1], "log_var_visible": layer.W.shape[:1]}
+    visible, hidden = layer.W.shape[:1], layer.W.shape[1:]
+    expected = {"b_hidden": hidden, "b_visible": visible, "log_var_visible": visible, "W_down": layer.W.shape}
     for name in ("W", *expected):
         tensor = getattr(layer, name)
-        if name == "log_var_visible" and tensor is None:
+        if name in ("log_var_visible", "W_down") and tensor is None:
             continue
         if not (isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.isfinite().all()):
             raise ValueError(f"{name} is not a tensor of finite numbers")

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from aelab.rbm.energy import (
     free_energy,
+    gibbs_sample,
     mean_h_given_v,
     pseudo_log_likelihood,
     sample_h_given_v,
     sample_v_given_h,
 )
-from aelab.rbm.gibbs import gibbs_sample
 from aelab.rbm.layer import Layer
 
 FANTASY_STEPS = (1, 10, 100, 1000)
