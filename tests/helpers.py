@@ -26,7 +26,7 @@ from aelab.models.training import Training
 from aelab.rbm.layer import Layer, save_layers
 from aelab.run.train import quiet
 
-SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv", "evaluate.probe_c=0.01")
+SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv")
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
 BESIDE = {
     "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
@@ -79,7 +79,10 @@ def small(*overrides: str, epochs: int = 2) -> DictConfig:
     given = list(overrides)
     needed = [extra for choice in given if choice in OPTIONS for extra in beside(choice)]
     cfg = composed(*SMALL, f"train.epochs={epochs}", *needed, *given)
-    shrink(cfg.model, "model", {text.lstrip("+").split("=")[0] for text in given})
+    names = {text.lstrip("+").split("=")[0] for text in given}
+    shrink(cfg.model, "model", names)
+    if cfg.evaluate.get("probe") and "evaluate.probe.c" not in names:
+        cfg.evaluate.probe.c = 0.01  # quick
     return cfg
 
 

@@ -17,7 +17,7 @@ from aelab.run import folder as run_folder
 from aelab.run.train import run
 
 QUICK = ("logger=csv", "train.epochs=2", "data.train_size=48", "train.batch_size=16")
-TINY = (*QUICK, "evaluate.probe=false", "evaluate.knn=0", "model.network.widths=[8]", "model.n_code=2")
+TINY = (*QUICK, "evaluate.probe=null", "evaluate.knn=null", "model.network.widths=[8]", "model.n_code=2")
 
 
 @pytest.fixture
@@ -85,7 +85,11 @@ MISTAKES = [
     ("train.clip=-1", "train.clip", ["above 0"]),
     ("train.monitor=val/los", "train.monitor", ["val/loss"]),
     ("evaluate.weights=first", "evaluate.weights", ["last or best"]),
-    ("evaluate.knn=49", "evaluate.knn", ["48 training samples"]),
+    ("evaluate.knn.neighbours=0", "evaluate.knn.neighbours", ["at least 1"]),
+    ("evaluate.probe.c=0", "evaluate.probe.c", ["above 0"]),
+    ("evaluate.probe=false", "evaluate.probe", ["null to leave it out"]),
+    ("+evaluate.mine=5", "evaluate.mine", ["null to leave it out"]),
+    ("evaluate.nll_samples=-1", "evaluate.nll_samples", ["at least 0"]),
     ("seed=-1", "seed", ["from 0"]),
     ("direction=up", "direction", ["minimize or maximize"]),
     ("optimizer.lr=-1", "optimizer.lr", ["-1"]),

@@ -57,7 +57,7 @@ def _ours(monkeypatch):
 
 
 def config(folder, *overrides, epochs=2):
-    cfg = small("evaluate.probe=false", "evaluate.knn=0", *overrides, epochs=epochs)
+    cfg = small("evaluate.probe=null", "evaluate.knn=null", *overrides, epochs=epochs)
     if any(f"model={name}" in overrides for name in ("deep_autoencoder", "classifier", "deep_belief_network")):
         cfg.below = str(folder / "below" if (folder / "below").exists() else made_layers(folder / "below"))
     return cfg

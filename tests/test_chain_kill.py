@@ -22,7 +22,7 @@ RANDOM = (
 STAGES = ("rbm1", "rbm2", "finetune")  # of each, 2 epochs of 3 minibatches
 server = multiprocessing.get_context("forkserver")
 server.set_forkserver_preload(
-    ["aelab.run.train", "aelab.run.chain", "aelab.models.rbm", "aelab.results.metrics", "aelab.results.figures"]
+    ["aelab.run.train", "aelab.run.chain", "aelab.models.rbm", "aelab.results.evaluation", "aelab.results.figures"]
 )
 
 
@@ -80,7 +80,7 @@ def unbroken(tmp_path_factory) -> Chain:
         ("aelab.models.deep_autoencoder.DeepAutoencoder.minibatch_step", 5, "chain"),
         ("os.replace:best.ckpt", 2, "chain"),
         ("os.replace:last.ckpt", 6, "chain"),
-        ("aelab.results.metrics.evaluate", 2, "chain"),
+        ("aelab.results.evaluation.evaluate", 2, "chain"),
         ("os.replace:metrics.json", 3, "chain"),
         ("aelab.run.chain.record", 1, "chain"),
     ],

@@ -98,7 +98,7 @@ def test_weights_that_leave_nothing_to_learn_are_refused():
 def test_it_learns_from_few_labels_and_many_samples(capsys, tmp_path):
     outcome = aelab(
         capsys, "model=classification_rbm", "model.n_hidden=50", "model.unsupervised=0.01", "data.labelled=200",
-        "train.epochs=6", "train.batch_size=32", "optimizer.lr=0.02", "logger=csv", "evaluate.probe_c=0.01",
+        "train.epochs=6", "train.batch_size=32", "optimizer.lr=0.02", "logger=csv", "evaluate.probe.c=0.01",
         f"hydra.run.dir='{tmp_path / 'run'}'",
     )  # fmt: skip
     assert outcome.status == 0, outcome.error

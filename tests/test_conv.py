@@ -16,7 +16,7 @@ def models(shape: tuple[int, ...], network) -> list:
     top_k = dict(selection="top_k", k=2, k_start=2, anneal=0.0, alpha=1.0, pre_bias=True, unit_norm=False)
     top_k |= dict(auxiliary=0.0, k_auxiliary=1, dead_after=1)
     vae = dict(sigma=1.0, objective="elbo", samples=2, beta=1.0, warmup=0.0, free_bits=0.0)
-    vae |= dict(path_gradient=False, nll_samples=0)
+    vae |= dict(path_gradient=False)
     return [
         Autoencoder(shape, 5, "linear", network, likelihood),
         Sparse(shape, 5, "sigmoid", network, likelihood, penalty=0.1, target=0.05),

@@ -8,7 +8,7 @@ from aelab.run import folder as run_folder
 
 SETTINGS = (
     "data.train_size=120", "train.batch_size=16", "train.epochs=3", "model.n_code=3", "model.network.widths=[8]",
-    "optimizer.lr=0.01", "logger=csv", "evaluate.probe=false", "hardware.threads=1",
+    "optimizer.lr=0.01", "logger=csv", "evaluate.probe=null", "hardware.threads=1",
 )  # fmt: skip
 
 

@@ -184,7 +184,7 @@ def test_stacks_that_make_no_net_are_refused():
 def test_a_run_on_the_digits_classifies_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     """Two RBMs, then up-down with labels: well below the 90 % of chance."""
     drawn = figures.run_figures
-    common = ["logger=csv", "schedule=constant", "evaluate.probe=false", "evaluate.knn=0", "train.epochs=8"]
+    common = ["logger=csv", "schedule=constant", "evaluate.probe=null", "evaluate.knn=null", "train.epochs=8"]
 
     def run(name, *overrides):
         monkeypatch.setattr(figures, "run_figures", drawn if name == "whole" else lambda *_: {})

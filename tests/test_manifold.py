@@ -41,7 +41,7 @@ def test_pca_must_fail_and_a_non_linear_autoencoder_need_not(tmp_path):
     """The coordinates are nearly uncorrelated: two dimensions leave PCA about a third of the variance, which is 3."""
     cfg = composed(
         "experiment=swiss_roll", "data.source.n_train=3000", "data.source.n_test=500", "train.epochs=20", "logger=csv",
-        "evaluate.probe=false", "evaluate.knn=0",
+        "evaluate.probe=null", "evaluate.knn=null",
     )  # fmt: skip
     metrics = train(cfg, tmp_path)
     assert metrics["test/pca_squared_error"] > 0.8

@@ -16,8 +16,8 @@ from aelab.run.train import run
 from aelab.watch import wandb_start
 
 TINY = (
-    "train.epochs=2", "train.batch_size=16", "data.train_size=48", "data.validation=16", "evaluate.probe=false",
-    "evaluate.knn=0", "logger=wandb",
+    "train.epochs=2", "train.batch_size=16", "data.train_size=48", "data.validation=16", "evaluate.probe=null",
+    "evaluate.knn=null", "logger=wandb",
 )  # fmt: skip
 LIMIT = 10.0  # seconds
 

@@ -14,10 +14,10 @@ from aelab.results.page.document import Section, Table, document
 from aelab.run.pages import data_of, verdict, write_page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-SIZE = ("train.epochs=2", "data.train_size=300", "logger=csv", "evaluate.probe=false", "evaluate.knn=0")
+SIZE = ("train.epochs=2", "data.train_size=300", "logger=csv", "evaluate.probe=null", "evaluate.knn=null")
 RUNS = {
-    "vae": ("model=vae", "model.n_code=2", "model.nll_samples=0", "model.network.activation=gelu"),
-    "hierarchical_vae": ("model=hierarchical_vae", "model.n_code=2", "model.nll_samples=0", "data.binarize=threshold"),
+    "vae": ("model=vae", "model.n_code=2", "model.network.activation=gelu"),
+    "hierarchical_vae": ("model=hierarchical_vae", "model.n_code=2", "data.binarize=threshold"),
     "linear": ("model=linear",),
     "conv": ("model=autoencoder", "model/network=conv"),
     "top_k": ("model=top_k",),

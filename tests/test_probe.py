@@ -3,17 +3,15 @@
 import pytest
 import torch
 from helpers import composed
-from omegaconf import OmegaConf
 
 from aelab.config.build import check
 from aelab.errors import UserError
-from aelab.results.metrics import label_errors
+from aelab.results.metrics import Probe
 
 
 def probe_error(x: torch.Tensor, y: torch.Tensor, scale: str) -> float:
-    settings = OmegaConf.create({"probe": True, "probe_c": 0.01, "probe_scale": scale, "knn": 0})
     half = len(x) // 2
-    return label_errors(x[:half], y[:half], x[half:], y[half:], settings)["probe_error"]
+    return Probe(c=0.01, scale=scale).error(x[:half], y[:half], x[half:], y[half:])
 
 
 @pytest.fixture
@@ -39,5 +37,5 @@ def test_the_code_s_unit_and_mean_do_not_matter(code, scale):
 
 
 def test_another_scale_is_refused():
-    with pytest.raises(UserError, match=r"^evaluate\.probe_scale: expected each or all, got 'none'"):
-        check(composed("evaluate.probe_scale=none"))
+    with pytest.raises(UserError, match=r"^evaluate\.probe\.scale: expected one of each, all, got 'none'"):
+        check(composed("evaluate.probe.scale=none"))

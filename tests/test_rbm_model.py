@@ -22,7 +22,7 @@ from aelab.rbm.monitors import energies, fantasies, step_sizes, unit_activity
 from aelab.run.folder import load, read_checkpoint, read_history, read_layers
 from aelab.run.train import train
 
-TINY = ["data.train_size=300", "evaluate.probe=false", "evaluate.knn=0", "logger=csv", "schedule=constant"]
+TINY = ["data.train_size=300", "evaluate.probe=null", "evaluate.knn=null", "logger=csv", "schedule=constant"]
 TINY += ["train.batch_size=50", "train.epochs=1", "model.n_hidden=12"]
 
 

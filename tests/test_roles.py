@@ -29,7 +29,7 @@ def test_a_key_below_a_node_has_the_nodes_role_or_its_own():
         ("hardware.threads=2", "nothing"), ("hardware=gpu", "nothing"), ("callbacks.pruning.number=3", "nothing"),
         ("hardware.precision=bf16-mixed", "weights"), ("model/network=conv", "weights"), ("~data.root", "nothing"),
         ("optimizer@chain.finetune.optimizer=sgd", "weights"), ("chain.store=/there", "nothing"),
-        ("objective=test/loss", "search"), ("evaluate.knn=0", "evaluation"),
+        ("objective=test/loss", "search"), ("evaluate.knn=null", "evaluation"),
     ],
 )  # fmt: skip
 def test_an_override_has_the_role_of_what_it_sets(override, changes):

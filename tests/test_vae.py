@@ -19,7 +19,7 @@ from aelab.run.train import train
 
 SETTINGS = dict(
     n_code=2, likelihood="bernoulli", sigma=1.0, objective="elbo", samples=1, beta=1.0, warmup=0.0, free_bits=0.0,
-    path_gradient=False, nll_samples=0,
+    path_gradient=False,
 )  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def test_the_manifold_s_codes_have_equal_mass_under_the_prior():
 @pytest.mark.parametrize("network", [[], ["model/network=conv"]])
 def test_a_run_reports_bound_likelihood_and_pictures(network, tmp_path):
     cfg = small(
-        "model=vae", *network, "model.n_code=2", "model.nll_samples=40", "model.beta=2", "data.binarize=bernoulli"
+        "model=vae", *network, "model.n_code=2", "evaluate.nll_samples=40", "model.beta=2", "data.binarize=bernoulli"
     )
     metrics = train(cfg, tmp_path)
     assert metrics["test/elbo"] == pytest.approx(-metrics["test/reconstruction"] - metrics["test/kl"], rel=1e-5)
@@ -239,7 +239,6 @@ def test_a_conv_network_decodes_every_sample():
         (dict(sigma=0.0), "model.sigma"),
         (dict(objective="iwae", free_bits=1.0), "model.free_bits"),
         (dict(objective="iwae", path_gradient=True), "model.path_gradient"),
-        (dict(nll_samples=-1), "model.nll_samples"),
         (dict(network=MLP([7], "tanh", "glorot", True)), "model.network.tied"),
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from aelab.run.train import run
 
 COMMAND = "aelab seed=3 model.n_code=2"
 OFFLINE = ("logger=wandb", "logger.mode=offline")
-QUICK = ("evaluate.probe=false", "evaluate.knn=0")
+QUICK = ("evaluate.probe=null", "evaluate.knn=null")
 
 
 def train(folder: Path, *overrides: str, epochs: int = 2) -> dict[str, float]:
@@ -81,8 +81,8 @@ def test_a_run_is_there_once_and_without_noise(tmp_path, capfd):
 
 def test_looking_on_request_changes_no_result(tmp_path):
     asked = ("logger.pictures_every=1", "logger.histograms=true", "logger.watch=true", "logger.artifacts=true")
-    plain = train(tmp_path / "plain", "model=vae", "model.nll_samples=2", "logger=csv", epochs=3)
-    looked = train(tmp_path / "looked", "model=vae", "model.nll_samples=2", *asked, epochs=3)
+    plain = train(tmp_path / "plain", "model=vae", "evaluate.nll_samples=2", "logger=csv", epochs=3)
+    looked = train(tmp_path / "looked", "model=vae", "evaluate.nll_samples=2", *asked, epochs=3)
     assert looked == plain
     for name in ("history.csv", "metrics.json"):
         assert (tmp_path / "looked" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()

@@ -24,7 +24,7 @@ OFFERED = {  # what a run gives to each group's target itself
     "model": ("shape", "below", "n_classes"), "data": ("seed", "batch_size", "below"), "logger": ("folder", "settings"),
 }  # fmt: skip
 TINY = (
-    "data.train_size=48", "data.validation=16", "evaluate.probe_c=0.01", "evaluate.knn=0", "logger.mode=offline",
+    "data.train_size=48", "data.validation=16", "evaluate.probe.c=0.01", "evaluate.knn=null", "logger.mode=offline",
 )  # fmt: skip
 TINY_CHAIN = (
     "chain.pretrain.epochs=1", "chain.pretrain.batch_size=16", "chain.finetune.epochs=1",

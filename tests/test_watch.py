@@ -12,7 +12,7 @@ from aelab.run.train import run
 from aelab.watch import loggers as watch
 from aelab.watch import provenance
 
-TINY = ("evaluate.probe=false", "evaluate.knn=0")
+TINY = ("evaluate.probe=null", "evaluate.knn=null")
 
 
 class Writer:

@@ -9,8 +9,8 @@ import torch
 from helpers import Outcome, aelab
 
 TINY = (
-    "chain=deep_autoencoder", "logger=csv", "data.train_size=60", "data.validation=20", "evaluate.probe=false",
-    "evaluate.knn=0", "chain.widths=[5,3]", "chain.pretrain.epochs=2", "chain.pretrain.batch_size=20",
+    "chain=deep_autoencoder", "logger=csv", "data.train_size=60", "data.validation=20", "evaluate.probe=null",
+    "evaluate.knn=null", "chain.widths=[5,3]", "chain.pretrain.epochs=2", "chain.pretrain.batch_size=20",
     "chain.finetune.epochs=2", "chain.finetune.batch_size=20",
 )  # fmt: skip
 

@@ -86,8 +86,8 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
     widths, n_code = NETS[name]
     cfg = composed(
         "data=mnist", "logger=csv", f"model.n_code={n_code}", f"model.network.widths={widths}", "schedule=constant",
-        "model.network.activation=relu", "optimizer.lr=0.001", f"train.batch_size={BATCH}", "evaluate.probe=false",
-        f"train.epochs={rounds + 1}", f"hardware.precision={precision}", "hardware.threads=1", "evaluate.knn=0",
+        "model.network.activation=relu", "optimizer.lr=0.001", f"train.batch_size={BATCH}", "evaluate.probe=null",
+        f"train.epochs={rounds + 1}", f"hardware.precision={precision}", "hardware.threads=1", "evaluate.knn=null",
     )  # fmt: skip
     seconds: dict[str, list[float]] = {key: [] for key in ("bare", "bare+val", "aelab", "aelab+all")}
     at = {}

@@ -62,7 +62,7 @@ def aelab(bits: np.ndarray, folder: Path, *overrides: str) -> Callable[[], float
         (root / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(len(images), np.uint8)))
     settings = ["model=rbm", "data=mnist", f"data.root={root.parent}", f"data.validation={VALIDATION}", "logger=csv"]
     settings += [f"model.n_hidden={HIDDEN}", f"train.batch_size={BATCH}", "train.epochs=3", "hardware.threads=1"]
-    settings += ["evaluate.probe=false", "evaluate.knn=0", "schedule=constant", *overrides]
+    settings += ["evaluate.probe=null", "evaluate.knn=null", "schedule=constant", *overrides]
     app.register()
     with initialize_config_dir(str(app.CONF), version_base="1.3"):
         cfg = resolved(compose("config", overrides=settings))

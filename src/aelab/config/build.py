@@ -121,24 +121,25 @@ def check(cfg: DictConfig) -> None:
     """Raise ``UserError`` for a root value that no type can rule out."""
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed: must be from 0 to {2**32 - 1}, got {cfg.seed}")
-    at_least = {"train.epochs": 0, "train.batch_size": 1, "evaluate.knn": 0}
+    at_least = {"train.epochs": 0, "train.batch_size": 1, "evaluate.nll_samples": 0}
     for key, least in at_least.items():
         value = OmegaConf.select(cfg, key)
         if value is not None and value < least:
             raise UserError(f"{key}: must be at least {least}, got {value}")
-    choices = {
-        "direction": ("minimize", "maximize"),
-        "evaluate.weights": ("last", "best"),
-        "evaluate.probe_scale": ("each", "all"),
-    }
+    choices = {"direction": ("minimize", "maximize"), "evaluate.weights": ("last", "best")}
     for key, known in choices.items():
         value = OmegaConf.select(cfg, key)
         if value not in known:
             raise UserError(f"{key}: expected {' or '.join(known)}, got {value!r}")
-    for key in ("train.clip", "evaluate.probe_c"):
-        value = OmegaConf.select(cfg, key)
-        if value is not None and value <= 0:
-            raise UserError(f"{key}: must be above 0, got {value}")
+    if cfg.train.clip is not None and cfg.train.clip <= 0:
+        raise UserError(f"train.clip: must be above 0, got {cfg.train.clip}")
+    for group in ("callbacks", "evaluate"):  # several nodes by name, and of evaluate two plain keys
+        for name, node in _plain(cfg[group]).items():
+            if node is None or (group, name) in (("evaluate", "weights"), ("evaluate", "nll_samples")):
+                continue
+            if not isinstance(node, dict):
+                raise UserError(f"{group}.{name}: expected a node with _target_, or null to leave it out, got {node!r}")
+            check_node(node, f"{group}.{name}")
 
 
 def resolved(cfg: DictConfig) -> DictConfig:

@@ -52,15 +52,6 @@ class Train:
 
 
 @dataclass
-class Evaluate:
-    weights: str = MISSING
-    probe: bool = MISSING
-    probe_c: float = MISSING
-    probe_scale: str = MISSING
-    knn: int = MISSING
-
-
-@dataclass
 class Hardware:
     accelerator: str = MISSING
     devices: int = MISSING
@@ -79,7 +70,7 @@ class Config:
     objective: str = field(default=MISSING, metadata=role("search", noise=True))
     direction: str = field(default=MISSING, metadata=role("search", noise=True))
     train: Train = field(default_factory=Train, metadata=role("weights", resumable=True))
-    evaluate: Evaluate = field(default_factory=Evaluate, metadata=role("evaluation", shared=True, resumable=True))
+    evaluate: Any = field(default=MISSING, metadata=role("evaluation", shared=True, resumable=True))
     hardware: Hardware = field(default_factory=Hardware, metadata=role("nothing", shared=True, resumable=True))
     model: Any = field(default=MISSING, metadata=role("weights"))
     data: Any = field(default=MISSING, metadata=role("weights", INSIDE_DATA, shared=True))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
+from aelab.functional.corruption import Corruption
 from aelab.models.training import Trained
 from aelab.rbm.layer import Layer
 
@@ -34,6 +35,7 @@ class Base(Trained):
     reconstructs = True  # whether it has a decoder
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
     n_classes: int | None = None  # what a model with labels was built for
+    corruption: Corruption | None = None  # what its input went through in training
 
     def __init__(self, shape: tuple[int, ...], likelihood: Likelihood):
         super().__init__()

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
+from aelab.functional.classification import class_error
 from aelab.functional.drawing import image_rows
 from aelab.functional.likelihood import log_odds
 from aelab.models.base import Base
@@ -130,14 +131,7 @@ class ClassificationRBM(Base):
 
     def validation_metrics(self, batch: Batch, out: Tensor) -> dict[str, Tensor]:
         """``class_error``, %, of the samples that have a label."""
-        known = batch.y >= 0
-        return {"class_error": 100 * ((out.argmin(1) != batch.y) & known).sum() / known.sum().clamp(min=1)}
-
-    @torch.no_grad()
-    def test_metrics(self, data: Data) -> dict[str, float]:
-        """``class_error``: test images given the wrong label, %."""
-        wrong = sum(float((self(batch.x).argmin(1) != batch.y).sum()) for batch in data.test.batches())
-        return {"class_error": 100 * wrong / len(data.test.x)}
+        return {"class_error": class_error(out.argmin(1), batch.y)}
 
     @torch.no_grad()
     def figures(self, data: Data) -> dict[str, object]:

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
+from aelab.functional.classification import class_error
 from aelab.models.base import Base, Output
 from aelab.rbm.layer import Layer
 from aelab.rbm.unroll import forget, unroll
@@ -64,20 +64,10 @@ class Classifier(Base):
         return {"cross_entropy": F.cross_entropy(out.output, batch.y)}
 
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
-        return {"class_error": 100 * (out.output.argmax(1) != batch.y).float().mean()}
+        return {"class_error": class_error(out.output.argmax(1), batch.y)}
 
     def before_step(self) -> None:
         """At first no gradient for the encoder; they were computed, for several devices wait for every one of them."""
         if self.current_epoch < self.top_only_epochs:
             for weight in self.encoder.parameters():
                 weight.grad = None
-
-    @torch.no_grad()
-    def test_metrics(self, data: Data) -> dict[str, float]:
-        """``class_error``: test images given the wrong label, %."""
-        from torchmetrics.classification import MulticlassAccuracy
-
-        accuracy = MulticlassAccuracy(self.n_classes, average="micro", sync_on_compute=False).to(data.test.x.device)
-        for batch in data.test.batches():
-            accuracy.update(self(batch.x).output, batch.y)
-        return {"class_error": 100 * (1 - float(accuracy.compute()))}

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
+from aelab.functional.classification import class_error
 from aelab.models.base import Output
 from aelab.models.by_rule import ByRule, check_inputs, require
 from aelab.rbm import monitors
@@ -170,15 +171,8 @@ class DeepBeliefNetwork(ByRule):
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
         metrics = super().validation_metrics(batch, out)
         if self.n_labels:
-            metrics["class_error"] = 100 * (self.classify(batch.x).argmax(1) != batch.y).float().mean()
+            metrics["class_error"] = class_error(self.classify(batch.x).argmax(1), batch.y)
         return metrics
-
-    def test_metrics(self, data: Data) -> dict[str, float]:
-        """``class_error``: test images whose most probable label is a wrong one, %, where there are label units."""
-        if not self.n_labels:
-            return {}
-        wrong = sum(float((self.classify(batch.x).argmax(1) != batch.y).sum()) for batch in data.test.batches())
-        return {"class_error": 100 * wrong / len(data.test.x)}
 
     def figures(self, data: Data) -> dict[str, object]:
         """Pictures that the net generates, a row a label where it has labels."""

@@ -33,12 +33,11 @@ class HierarchicalVAE(VAE):
         beta: float,
         warmup: float,
         free_bits: float,
-        nll_samples: int,
     ):
         check(n_code=n_code, n_latent=n_latent, top_widths=min(top_widths, default=1))
         super().__init__(
             shape, n_latent, network, likelihood, sigma, objective, samples, beta, warmup, free_bits,
-            path_gradient=False, nll_samples=nll_samples,
+            path_gradient=False,
         )  # fmt: skip
         self.n_code = n_code
         top = MLP(top_widths, network.activation, network.initialization, tied=False)

@@ -51,11 +51,10 @@ class VAE(Base):
         warmup: float,
         free_bits: float,
         path_gradient: bool,
-        nll_samples: int,
     ):
         super().__init__(shape, likelihood)
         check(n_code=n_code, samples=samples)
-        for key, value in (("beta", beta), ("free_bits", free_bits), ("nll_samples", nll_samples)):
+        for key, value in (("beta", beta), ("free_bits", free_bits)):
             if not 0 <= value < float("inf"):
                 raise UserError(f"model.{key}: must be at least 0, got {value}")
         if not 0 <= warmup <= 1:
@@ -68,7 +67,7 @@ class VAE(Base):
             raise UserError("model.path_gradient: is biased on the importance-weighted bound; set it to false")
         self.path_gradient = path_gradient
         self.sigma, self.objective, self.samples = sigma, objective, samples
-        self.beta, self.warmup, self.free_bits, self.nll_samples = beta, warmup, free_bits, nll_samples
+        self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
         self.n_code = n_code
         self.encoder = network.encoder(shape, 2 * n_code)  # mean and log variance of q
         self.decoder = network.decoder(n_code, shape, self.encoder)

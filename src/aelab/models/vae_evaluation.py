@@ -20,14 +20,12 @@ PAIRS = 8  # interpolations
 
 
 def metrics(model: Any, data: Data) -> dict[str, float]:
-    """``elbo`` = −``reconstruction`` − ``kl``, ``active_units``, and ``nll`` by ``nll_samples`` an image; nats."""
+    """``elbo`` = −``reconstruction`` − ``kl``, nats, and ``active_units``."""
     test = data.test
     reconstruction, kl = bound_terms(model, test)
     means = torch.cat([model.latent_means(batch.x) for batch in test.batches()])
     values = {"reconstruction": reconstruction, "kl": kl.sum(), "elbo": -reconstruction - kl.sum()}
     values["active_units"] = elbo.active_units(means)
-    if model.nll_samples:
-        values["nll"] = nll(model, test, model.nll_samples)
     return {name: float(value) for name, value in values.items()}
 
 

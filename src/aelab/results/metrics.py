@@ -1,109 +1,167 @@
-"""What a trained model is worth on the test set: the figures of metrics.json, named once and for all."""
+"""Evaluators of a trained model: ``evaluator(model, data)`` → name → number, names without the prefix ``test/``."""
 
+import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
-from aelab.data.batches import Data, Split
+from aelab.data.batches import Data
+from aelab.data.parts import Split
+from aelab.errors import UserError
+from aelab.functional.classification import class_error
 from aelab.functional.pca import reconstruct as reconstruct_pca
+from aelab.models import vae_evaluation
 from aelab.models.base import Base
+from aelab.models.vae import VAE
+
+Figures = dict[str, float]
 
 
-@torch.no_grad()
-def evaluate(model: Base, data: Data, cfg: DictConfig) -> dict[str, float]:
-    """``test/…`` → number, every one a function of weights and data alone (times are not among them).
+def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> Figures:
+    """``squared_error``: Σ (x̂ − x)² over inputs, averaged over test samples; ``psnr`` = 10 log₁₀ span² / mean, dB.
 
-    ``squared_error``: summed over inputs, averaged over images; ``pca_squared_error``: the same for PCA of the code's
-    size, fitted on the same training samples; ``psnr`` in dB; ``probe_error`` and ``knn_error`` in % of the test set;
-    of a run with a corruption also what :func:`restoration` gives.
+    The span is that of the data; data that are all the same have none, and 1 is taken.
     """
-    model.eval()
-    torch.manual_seed(0)  # a model that samples is tested on the same draws each time
-    test = data.test
-    metrics = {name: float(term) for name, term in model.means_over(test, watched=False).items()}
-    code = codes(model, test)
-    if model.reconstructs:
-        metrics |= fidelity(data, model.reconstruct) | restoration(model, data)
-        if code.shape[1] < min(data.train.x.shape):
-            pca = data.pca(code.shape[1])
-            metrics["pca_squared_error"] = fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]
-    if test.y is not None and data.train.y is not None and bool(torch.isin(test.y, data.train.y).any()):
-        train_code, known = codes(model, data.train_for_evaluation), data.train.y >= 0
-        metrics |= label_errors(train_code[known], data.train.y[known], code, test.y, cfg)
-    metrics |= model.test_metrics(data)
-    return {f"test/{name}": float(value) for name, value in metrics.items()}
-
-
-def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """``squared_error`` and ``psnr`` of the test set against its reconstruction."""
-    from torchmetrics import MeanSquaredError
-    from torchmetrics.image import PeakSignalNoiseRatio
-
     x = data.test.x
     low, high = data.ends
-    span = float(high.max() - low.min()) or 1.0  # of data that are all the same no ratio makes sense: dB over 1
-    alone = {"sync_on_compute": False}  # of several processes the first one tests
-    error = MeanSquaredError(**alone).to(x.device)
-    psnr = PeakSignalNoiseRatio(data_range=span, **alone).to(x.device)
-    for batch in data.test.batches():
-        x_hat = reconstruct(batch.x)
-        error.update(x_hat, batch.x)
-        psnr.update(x_hat, batch.x)
-    return {"squared_error": float(error.compute()) * x.shape[1], "psnr": float(psnr.compute())}
+    span = float(high.max() - low.min()) or 1.0
+    squares = sum(float((reconstruct(b.x) - b.x).double().square().sum()) for b in data.test.batches())
+    error = squares / len(x)
+    psnr = 10 * math.log10(span**2 * x.shape[1] / error) if error else math.inf
+    return {"squared_error": error, "psnr": psnr}
 
 
-def restoration(model: Base, data: Data) -> dict[str, float]:
+class OfTheModel:
+    """What a model itself is measured by: ``loss`` and its terms, what is watched in validation, its own figures.
+
+    Of one with a decoder also :func:`fidelity`.
+    """
+
+    def __call__(self, model: Base, data: Data) -> Figures:
+        found = {name: float(value) for name, value in model.means_over(data.test, watched=True).items()}
+        found |= fidelity(data, model.reconstruct) if model.reconstructs else {}
+        return found | model.test_metrics(data)
+
+
+class PrincipalComponents:
+    """``pca_squared_error``: :func:`fidelity` of PCA with as many components as the code has units."""
+
+    def __call__(self, model: Base, data: Data) -> Figures:
+        n_code = model.encode(data.test.x[:1]).shape[1]
+        if not model.reconstructs or n_code >= min(data.train.x.shape):
+            return {}
+        pca = data.pca(n_code)
+        return {"pca_squared_error": fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]}
+
+
+class Restoration:
     """``denoised_squared_error`` of corrupted test samples' reconstruction against the clean ones, and ``psnr_gained``.
 
     The latter in dB over the PSNR of the corrupted samples themselves. The corruption is that of the end of training,
     its draws always the same; nothing where nothing is corrupted.
     """
-    corruption = model.training_plan.corruption
-    if not bool(corruption(data.test.x[:1000]).touched.any()):
-        return {}
-    torch.manual_seed(0)
-    restored = fidelity(data, lambda x: model.reconstruct(corruption(x).x))
-    torch.manual_seed(0)
-    corrupted = fidelity(data, lambda x: corruption(x).x)
-    return {
-        "denoised_squared_error": restored["squared_error"],
-        "psnr_gained": restored["psnr"] - corrupted["psnr"],
-    }
+
+    def __call__(self, model: Base, data: Data) -> Figures:
+        if model.corruption is None or not model.reconstructs:
+            return {}
+        corruption = model.corruption.bind(data.shape, data.ends)
+        if not bool(corruption(data.test.x[:1000]).touched.any()):
+            return {}
+        torch.manual_seed(0)
+        restored = fidelity(data, lambda x: model.reconstruct(corruption(x).x))
+        torch.manual_seed(0)
+        corrupted = fidelity(data, lambda x: corruption(x).x)
+        gained = restored["psnr"] - corrupted["psnr"]
+        return {"denoised_squared_error": restored["squared_error"], "psnr_gained": gained}
 
 
-@torch.no_grad()
-def codes(model: Base, split: Split) -> Tensor:
-    """The code of every sample (n, code)."""
-    return torch.cat([model.encode(batch.x) for batch in split.batches()])
+@dataclass(frozen=True)
+class Probe:
+    """``probe_error``: errors of logistic regression on the code, % of the test set; sklearn's ``c``.
 
-
-def label_errors(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, cfg: DictConfig) -> dict[str, float]:
-    """Errors in % of two simple classifiers on the code: logistic regression, and the nearest neighbours' vote.
-
-    For the regression the code is scaled on the training set: each unit to unit variance, so that its penalty is fair,
-    or all alike to unit variance on average, so that a unit that is seldom active is not blown up.
+    The code is scaled on the training set: ``each`` unit to unit variance, so that the penalty is fair, or ``all``
+    alike to unit variance on average, so that a unit that is seldom active is not blown up.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
 
-    x, y, x_test, y_test = (t.cpu().numpy() for t in (x, y, x_test, y_test))
-    errors = {}
-    if cfg.probe:
-        mean, std = x.mean(0), x.std(0)
-        if cfg.probe_scale == "all":
+    c: float
+    scale: Literal["each", "all"]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.c < math.inf:
+            raise UserError(f"evaluate.probe.c: must be above 0, got {self.c}")
+
+    def __call__(self, model: Base, data: Data) -> Figures:
+        labelled = labelled_codes(model, data)
+        return {} if labelled is None else {"probe_error": self.error(*labelled)}
+
+    def error(self, x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        code, code_test = x.cpu().numpy(), x_test.cpu().numpy()
+        mean, std = code.mean(0), code.std(0)
+        if self.scale == "all":
             std = np.sqrt(np.square(std).mean())
-        scale = np.where(std > 0, std, np.float32(1))
-        probe = LogisticRegression(C=cfg.probe_c, max_iter=1000)
+        std = np.where(std > 0, std, np.float32(1))
+        classifier = LogisticRegression(C=self.c, max_iter=1000)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            probe.fit((x - mean) / scale, y)
-        errors["probe_error"] = 100 * float(np.mean(probe.predict((x_test - mean) / scale) != y_test))
-    if cfg.knn:
-        neighbours = KNeighborsClassifier(n_neighbors=cfg.knn, algorithm="brute").fit(x, y)
-        errors["knn_error"] = 100 * float(np.mean(neighbours.predict(x_test) != y_test))
-    return errors
+            classifier.fit((code - mean) / std, y.cpu().numpy())
+        return float(class_error(torch.from_numpy(classifier.predict((code_test - mean) / std)), y_test.cpu()))
+
+
+@dataclass(frozen=True)
+class NearestNeighbours:
+    """``knn_error``: errors of the vote of the ``neighbours`` nearest training codes, % of the test set."""
+
+    neighbours: int
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise UserError(f"evaluate.knn.neighbours: must be at least 1, got {self.neighbours}; null leaves it out")
+
+    def __call__(self, model: Base, data: Data) -> Figures:
+        from sklearn.neighbors import KNeighborsClassifier
+
+        labelled = labelled_codes(model, data)
+        if labelled is None:
+            return {}
+        x, y, x_test, y_test = (part.cpu() for part in labelled)
+        nearest = KNeighborsClassifier(n_neighbors=self.neighbours, algorithm="brute").fit(x.numpy(), y.numpy())
+        return {"knn_error": float(class_error(torch.from_numpy(nearest.predict(x_test.numpy())), y_test))}
+
+
+@dataclass(frozen=True)
+class ImportanceSampling:
+    """``nll`` of a variational autoencoder, nats: −log p(x) by ``samples`` draws of q for each test sample; 0: none."""
+
+    samples: int
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise UserError(f"evaluate.nll_samples: must be at least 0, got {self.samples}")
+
+    def __call__(self, model: Base, data: Data) -> Figures:
+        if not self.samples or not isinstance(model, VAE):
+            return {}
+        return {"nll": float(vae_evaluation.nll(model, data.test, self.samples))}
+
+
+def codes(model: Base, split: Split) -> Tensor:
+    """The code of every sample (n, code)."""
+    with torch.no_grad():
+        return torch.cat([model.encode(batch.x) for batch in split.batches()])
+
+
+def labelled_codes(model: Base, data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """Codes and labels of the training samples that have one, and of the test set; None where they share no label."""
+    train, test = data.train_for_evaluation, data.test
+    if test.y is None or train.y is None or not bool(torch.isin(test.y, train.y).any()):
+        return None
+    known = train.y >= 0
+    return codes(model, train)[known], train.y[known], codes(model, test), test.y

@@ -76,7 +76,7 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a
     folder that is no run's, a damaged checkpoint, or weights of another model.
     """
-    from aelab.config.build import build_model
+    from aelab.config.build import build, build_model
 
     folder = last_stage(folder)
     cfg = read_config(folder, "load")
@@ -84,6 +84,7 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     layers = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
     about = checkpoint["aelab"]
     model = build_model(cfg.model, tuple(about["shape"]), layers, about["n_classes"])
+    model.corruption = build(cfg.corruption, "corruption")
     put_weights(model, checkpoint, f"load: {folder}")
     return model.eval()
 

@@ -67,15 +67,14 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     pl.seed_everything(cfg.seed, verbose=False)
     stands_on = [] if made_from_layers(cfg.model) else layers
     data = build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=stands_on)
-    if cfg.evaluate.knn > len(data.train.x):
-        raise UserError(f"evaluate.knn: {cfg.evaluate.knn} is more than the {len(data.train.x)} training samples")
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
+    model.corruption = build(cfg.corruption, "corruption").bind(data.shape, data.ends)
     if layers and checkpoint is None:
         save_layers(folder / "below.pt", layers)
     model.training_plan = Training(
         optimizer=build(cfg.optimizer, "optimizer"),
         schedule=build(cfg.schedule, "schedule"),
-        corruption=build(cfg.corruption, "corruption").bind(data.shape, data.ends),
+        corruption=model.corruption,
         clip=cfg.train.clip,
         epochs=cfg.train.epochs,
         seed=cfg.seed,
@@ -112,23 +111,28 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
 
 
 def conclude(cfg: DictConfig, folder: Path, model, data, rows: list[dict[str, float]], clock) -> tuple[dict, dict]:
-    """Test the trained model, draw its figures, write metrics.json and timing.json; metrics and paths of pictures."""
+    """Leave what the trained model hands on, measure it, draw it; metrics and paths of pictures.
+
+    What was learned and what it is worth are on disk before the first picture is drawn.
+    """
     from aelab.rbm.layer import save_layers
     from aelab.results import figures
-    from aelab.results.metrics import evaluate
+    from aelab.results.evaluation import alone, build_evaluators, evaluate, finite
 
     started = time.perf_counter()
+    handed = model.hand_on()  # of the last weights, whichever are tested
+    if handed:
+        save_layers(folder / "layers.pt", handed)
     if cfg.evaluate.weights == "best":
         run_folder.put_weights(model, run_folder.read_checkpoint(folder, "best", "evaluate.weights"), str(folder))
     model.to(data.train.x.device).eval()
     metrics = {name: value for name, value in (rows[-1] if rows else {}).items() if name != "epoch"}
-    metrics |= evaluate(model, data, cfg.evaluate)
-    pictures = figures.save(figures.run_figures(model, data, rows), folder / "figures")
-    handed = model.hand_on()
-    if handed:
-        save_layers(folder / "layers.pt", handed)
+    metrics = finite(metrics) | evaluate(model, data, build_evaluators(cfg.evaluate))
     files.write_json(folder / "timing.json", clock.timing(started, STARTED))
-    files.write_json(folder / "metrics.json", metrics)  # last: a folder with metrics.json is a finished run
+    files.write_json(folder / "metrics.json", metrics)  # a folder with metrics.json is a finished run
+    pictures: dict[str, Path] = {}
+    with alone("figures"):
+        pictures = figures.save(figures.run_figures(model, data, rows), folder / "figures")
     return metrics, pictures
 
 

@@ -1,0 +1,68 @@
+"""Measuring a trained model: evaluators in turn, each of which may fail alone."""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from aelab.config.build import build
+from aelab.data.batches import Data
+from aelab.errors import UserError
+from aelab.models.base import Base
+from aelab.results.metrics import OfTheModel
+
+PLAIN = ("weights", "nll_samples")  # keys of ``evaluate`` that are no evaluators
+log = logging.getLogger("aelab")
+
+
+class Evaluator(Protocol):
+    """Measures a model: name → number, names without the prefix ``test/``."""
+
+    def __call__(self, model: Base, data: Data) -> dict[str, float]: ...
+
+
+def build_evaluators(nodes: Mapping[str, Any]) -> dict[str, Evaluator]:
+    """The evaluators of the config node ``evaluate``, those that are null left out."""
+    built = {name: build(node, f"evaluate.{name}") for name, node in nodes.items() if name not in PLAIN and node}
+    for name, evaluator in built.items():
+        if not callable(evaluator):
+            raise UserError(f"evaluate.{name}: a {type(evaluator).__name__} cannot be called with a model and data")
+    return built
+
+
+@torch.no_grad()
+def evaluate(model: Base, data: Data, evaluators: Mapping[str, Evaluator]) -> dict[str, float]:
+    """``test/…`` → number, every one a function of weights and data alone (times are not among them).
+
+    First what the model itself is measured by, then each of the ``evaluators``. One that fails costs a line of warning
+    and its own figures; so does a figure that is no finite number.
+    """
+    model.eval()
+    metrics: dict[str, float] = {}
+    for name, evaluator in {"loss": OfTheModel(), **evaluators}.items():
+        torch.manual_seed(0)  # a model that samples is tested on the same draws each time, whatever else is measured
+        with alone(f"evaluate.{name}"):
+            found = {f"test/{figure}": float(value) for figure, value in evaluator(model, data).items()}
+            metrics |= finite(found)
+    return metrics
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The finite ones of ``metrics``; JSON has no others. Those left out are said."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            log.warning(f"{name}: is {value}, no finite number; left out")
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+@contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Whatever fails inside is said in one line and ends nothing else: a training that is whole is never lost."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:160]
+        log.warning(f"{what}: failed ({type(error).__name__}: {reason}); the run goes on without it")
