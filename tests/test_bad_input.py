@@ -57,7 +57,7 @@ MISTAKES = [
     ("optimizer.lrr=1", "optimizer.lrr", ["did you mean lr?"]),
     ("hardware.device=1", "hardware.device", ["did you mean devices?"]),
     ("corruption.fraction=0.2", "corruption.fraction", ["choose another one of the group"]),
-    ("~train", "train.epochs", ["missing"]),
+    ("~train", "train.clip", ["missing"]),
     ("~model.n_code", "model.n_code", ["add model.n_code=VALUE"]),
     ("model=null", "GROUP=null", ["choose one"]),
     ("model.network=null", "model.network", ["expected MLP or Conv, got None"]),

@@ -56,7 +56,7 @@ OTHER = {
     "callbacks:weight_averaging.decay": "callbacks.weight_averaging.decay=0.5",
     "callbacks:weight_averaging.update_every_n_steps": "callbacks.weight_averaging.update_every_n_steps=2",
     "callbacks:weight_averaging.update_starting_at_step": "callbacks.weight_averaging.update_starting_at_step=4",
-    "config:evaluate.weights": "schedule=steps schedule.gamma=30 | evaluate.weights=best",
+    "config:evaluate.weights": "schedule=steps schedule.gamma=10 | evaluate.weights=best",
     "config:evaluate.nll_samples": "model=vae | evaluate.nll_samples=7",
     "evaluate:probe.c": "evaluate.probe.c=100",
     "evaluate:probe.scale": "evaluate.probe.scale=all",
