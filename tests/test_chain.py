@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import sklearn.datasets
 import torch
 from helpers import aelab as run_command
 from tiny_chain import TINY, assert_same_run, no_figures, quick, run_tiny, weights  # noqa: F401 - a fixture
@@ -12,6 +13,7 @@ import aelab
 from aelab import files
 from aelab.rbm.layer import encode_through
 from aelab.run import folder as run_folder
+from aelab.run import sources
 
 
 def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path):
@@ -29,35 +31,44 @@ def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path)
     last = weights(chain.stage("finetune"))
     assert all(torch.equal(value, last[name]) for name, value in model.state_dict().items())
     assert run_folder.read_layers(chain.stage("rbm2"), "below")[1].W.shape == (5, 3)
-    for line in ("rbm1", "rbm2", "finetune", "ran", "free-energy"):
+    for line in ("stage 1/3 rbm1  5 units\n", "stage 2/3 rbm2  3 units on rbm1\n", "deep_autoencoder on rbm2\n", "ran"):
         assert line in chain.outcome.output
+    assert "aelab " not in chain.outcome.output
 
     again = run_tiny(capsys, tmp_path)  # the same folder
 
     assert again.outcome.status == 0, again.outcome.error
     assert set(again.found().values()) == {True}
-    assert again.commands() == {}
+    assert "5 units" not in again.outcome.output
     assert (again.folder / "metrics.json").read_bytes() == metrics
     assert {p.name for p in (again.folder / "figures").iterdir()} == pictures
+
+
+OWN = (  # of each stage what an ordinary run can be given: options, settings, one repetition, what others share
+    "model/recipe@chain.rbm.model.recipe=pcd", "optimizer@chain.finetune.optimizer=sgd",
+    "chain.finetune.train.clip=1.5", "+chain.rbm2.model.recipe.steps=2", "+corruption@chain.rbm2.corruption=masking",
+    "+chain.finetune.data.train_size=40", "~chain.finetune.optimizer.weight_decay",
+)  # fmt: skip
 
 
 @quick
 def test_each_printed_command_alone_gives_the_same_run(capsys, tmp_path):
     root = tmp_path / "with space, and = (é)"
-    chain = run_tiny(capsys, root, "seed=3", "data.binarize=bernoulli", "chain.pretrain.recipe=pcd")
+    chain = run_tiny(capsys, root, "seed=3", "data.binarize=bernoulli", *OWN, "hydra.verbose=true")
     assert chain.outcome.status == 0, chain.outcome.error
     assert list(chain.commands()) == ["rbm1", "rbm2", "finetune"]
 
     for name, text in chain.commands().items():
+        assert text in chain.outcome.output
         alone = tmp_path / f"alone-{name}"
-        outcome = run_command(capsys, *shlex.split(text), f"hydra.run.dir={alone}")
+        outcome = run_command(capsys, *shlex.split(text)[1:], f"hydra.run.dir='{alone}'")
         assert outcome.status == 0, outcome.error
         assert_same_run(chain.stage(name), alone)
 
 
 @quick
 def test_fine_tuning_starts_as_the_stack_that_was_pretrained(capsys, tmp_path):
-    chain = run_tiny(capsys, tmp_path, "chain.finetune.set={train:{epochs:1}}", "chain.finetune.learning_rate=1e-30")
+    chain = run_tiny(capsys, tmp_path, "chain.finetune.train.epochs=1", "chain.finetune.optimizer.lr=1e-30")
 
     layers = run_folder.read_layers(chain.stage("rbm2"), "below")
     x = torch.rand(7, 64)
@@ -68,7 +79,7 @@ def test_fine_tuning_starts_as_the_stack_that_was_pretrained(capsys, tmp_path):
 @quick
 def test_another_fine_tuning_finds_the_pretraining(capsys, tmp_path):
     first = run_tiny(capsys, tmp_path)
-    other = run_tiny(capsys, tmp_path, "chain.finetune.epochs=1", name="other")
+    other = run_tiny(capsys, tmp_path, "chain.finetune.train.epochs=1", name="other")
 
     assert other.found() == {"rbm1": True, "rbm2": True, "finetune": False}
     assert other.stage("rbm2") == first.stage("rbm2")
@@ -80,7 +91,7 @@ def test_what_changes_no_result_changes_no_key(capsys, tmp_path):
     first = run_tiny(capsys, tmp_path)
     same = run_tiny(
         capsys, tmp_path, f"data.root={tmp_path}", f"data.cache={tmp_path}", "data.download=false",
-        "logger=tensorboard", "objective=test/squared_error", "direction=maximize", name="other",
+        "logger=tensorboard", "hardware.threads=2", "objective=test/squared_error", "direction=maximize", name="other",
     )  # fmt: skip
 
     assert same.outcome.status == 0, same.outcome.error
@@ -92,8 +103,8 @@ def test_what_changes_a_stage_changes_its_key_and_those_above(capsys, tmp_path, 
     keys = planned_keys(capsys, tmp_path, monkeypatch)
     kept = {
         "chain.widths=[5,2]": {"rbm1"},
-        "chain.only={rbm2:{model:{recipe:{learning_rate:0.02}}}}": {"rbm1"},
-        "chain.finetune.optimizer=sgd": {"rbm1", "rbm2"},
+        "+chain.rbm2.model.recipe.learning_rate=0.02": {"rbm1"},
+        "optimizer@chain.finetune.optimizer=sgd": {"rbm1", "rbm2"},
         "seed=1": set(),
     }
     for change, same in kept.items():
@@ -104,7 +115,7 @@ def test_what_changes_a_stage_changes_its_key_and_those_above(capsys, tmp_path, 
 def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[str, str]:
     """Stage → key, without any training."""
 
-    def no_run(cfg, folder: Path, command: str) -> None:
+    def no_run(cfg, folder: Path, command: str, source: object) -> None:
         folder.mkdir()
         for file, text in {"config.yaml": "model: none\ntrain: {epochs: 0}", "timing.json": "{}"}.items():
             (folder / file).write_text(text)
@@ -118,10 +129,49 @@ def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[s
 
 
 @quick
+def test_data_are_read_and_hashed_once_a_chain(capsys, tmp_path, monkeypatch):
+    counted = {"read": [], "hashed": []}
+    read, hashed = sklearn.datasets.load_digits, sources.fingerprint
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda **o: counted["read"].append(o) or read(**o))
+    monkeypatch.setattr(sources, "fingerprint", lambda arrays: counted["hashed"].append(1) or hashed(arrays))
+    for baseline in ("false", "true"):
+        run_tiny(capsys, tmp_path, f"chain.baseline={baseline}", "+chain.finetune.data.train_size=50")
+        assert {what: len(calls) for what, calls in counted.items()} == {"read": 1, "hashed": 1}
+        counted["read"].clear(), counted["hashed"].clear()
+
+
+@quick
+def test_another_evaluation_measures_again_and_trains_nothing(capsys, tmp_path, monkeypatch):
+    first = run_tiny(capsys, tmp_path)
+    weights_before = {name: (first.stage(name) / "last.ckpt").read_bytes() for name in first.found()}
+    layers = (first.stage("rbm2") / "layers.pt").read_bytes()
+    monkeypatch.setattr("aelab.models.training.Trained.training_step", lambda *_: 1 / 0)
+
+    again = run_tiny(capsys, tmp_path, "evaluate.knn=3", "evaluate.weights=best", name="again")
+
+    assert again.outcome.status == 0, again.outcome.error
+    assert again.keys() == first.keys() and set(again.found().values()) == {True}
+    assert again.outcome.output.count("is measured again, not trained") == 3
+    assert {name: (again.stage(name) / "last.ckpt").read_bytes() for name in again.found()} == weights_before
+    assert (again.stage("rbm2") / "layers.pt").read_bytes() == layers
+    for name in again.found():
+        assert "test/knn_error" in files.read_json(again.stage(name) / "metrics.json")
+        assert run_folder.read_config(again.stage(name)).evaluate.knn == 3
+    assert "measured again" not in run_tiny(capsys, tmp_path, "evaluate.knn=3", "evaluate.weights=best").outcome.output
+
+
+@quick
+def test_a_stage_of_its_own_evaluation(capsys, tmp_path):
+    chain = run_tiny(capsys, tmp_path, "+chain.finetune.evaluate.knn=3")
+    measured = {name: files.read_json(chain.stage(name) / "metrics.json") for name in chain.found()}
+    assert [name for name, metrics in measured.items() if "test/knn_error" in metrics] == ["finetune"]
+
+
+@quick
 def test_settings_of_one_stage_and_of_one_kind_reach_it_alone(capsys, tmp_path):
     chain = run_tiny(
-        capsys, tmp_path, "chain.only={rbm2:{train:{epochs:3},model:{recipe:{learning_rate:0.002}}}}",
-        "chain.finetune.set={train:{clip:1.5}}", "chain.pretrain.set={model:{recipe:{weight_decay:0.003}}}",
+        capsys, tmp_path, "+chain.rbm2.train.epochs=3", "+chain.rbm2.model.recipe.learning_rate=0.002",
+        "chain.finetune.train.clip=1.5", "chain.rbm.model.recipe.weight_decay=0.003",
     )  # fmt: skip
     configs = {name: run_folder.read_config(chain.stage(name)) for name in chain.found()}
 

@@ -5,6 +5,8 @@ import torch
 from helpers import made_data, write_sets  # noqa: F401 - fixtures
 from tiny_chain import no_figures, quick, run_tiny, weights  # noqa: F401 - fixtures
 
+import aelab
+from aelab.errors import UserError
 from aelab.run import folder as run_folder
 
 pytestmark = quick
@@ -13,36 +15,77 @@ pytestmark = quick
 @pytest.mark.parametrize(
     "given, line",
     [
-        ("chain.widths=[]", "chain.widths: expected at least one layer"),
-        ("chain.widths=[8,0]", "chain.widths: expected at least one layer, each of at least 1 unit"),
-        ("chain.widths=[8,-3]", "chain.widths: expected at least one layer, each of at least 1 unit"),
-        ("chain.widths=[8,2.5]", "chain.widths: expected at least one layer, each of at least 1 unit"),
-        ("chain.widths=[8,true]", "chain.widths: expected at least one layer, each of at least 1 unit"),
-        ("chain.widths=[a]", "chain.widths: expected at least one layer, each of at least 1 unit"),
-        ("chain.widths=16", "chain.widths: expected at least one layer"),
-        ("chain.widths=null", "chain.widths: expected at least one layer"),
-        ("chain.only={rbm9:{train:{epochs:1}}}", "chain.only: no stage 'rbm9'; there are rbm1, rbm2, finetune"),
-        ("chain.only=rbm1", "chain.only: expected {STAGE: {node: {key: value}}}, got rbm1"),
-        ("chain.only={finetune:{train:{epoch:1}}}", "stage finetune: train.epoch: no such key; did you mean epochs?"),
-        ("chain.finetune.set={train:{epochs:many}}", "stage finetune: chain.finetune.epochs: expected a whole number"),
-        (
-            "chain.finetune.optimizer=adm",
-            "stage finetune: chain.finetune.optimizer: there is no 'adm'; did you mean adam?",
-        ),
-        ("chain.finetune.epochs=-1", "stage finetune: chain.finetune.epochs: must be at least 0, got -1"),
-        ("chain.pretrain.recipe=cd", "stage rbm1: chain.pretrain.recipe: there is no 'cd'; did you mean pcd?"),
-        ("chain.code=binary", "chain.pretrain.binary"),
+        # what is repeated
+        ("chain.widths=[]", "chain.widths: expected a list with one value for each rbm"),
+        ("chain.widths=16", "chain.widths: expected a list with one value for each rbm"),
+        ("chain.widths=null", "chain.widths: expected a list with one value for each rbm"),
+        ("chain.widths=[8,0]", "stage rbm2: chain.widths: must be at least 1, got 0"),
+        ("chain.widths=[8,-3]", "stage rbm2: chain.widths: must be at least 1, got -3"),
+        ("chain.widths=[8,2.5]", "stage rbm2: chain.widths: expected int, got 2.5"),
+        ("chain.widths=[8,true]", "stage rbm2: chain.widths: expected int, got True"),
+        ("chain.widths=[a]", "stage rbm1: chain.widths: expected int, got 'a'"),
+        ("chain.widths=[999999999999]", "stage rbm1: chain.widths: a model of this size does not fit into memory"),
+        ("chain.widths=[99999999999999999999]", "stage rbm1: chain.widths: a model of this size does not fit"),
+        ("chain.rbm.for_each.model.n_hidden=[]", "chain.rbm.for_each.model.n_hidden: expected a list"),
+        ("model@chain.rbm.model=vae", "chain.rbm.for_each: this stage has no model.n_hidden"),
+        # keys of a chain and of its stages
         ("chain.epochs=3", "chain.epochs: "),
-        ("++chain.epochs=3", "chain.epochs: no such key; aelab chain=deep_autoencoder --cfg job"),
-        ("++chain.finetune.momentum=3", "chain.finetune.momentum: no such key"),
-        ("model=vae", "model: beside chain=deep_autoencoder it would reach no stage, for each has its own"),
-        ("model=autoencoder", "model: beside chain=deep_autoencoder it would reach no stage"),
-        ("train.epochs=100", "train.epochs: beside chain=deep_autoencoder it would reach no stage"),
-        ("train.epochs=7", "chain.only={STAGE:{train:{epochs:VALUE}}}"),
-        ("optimizer=sgd", "optimizer: beside chain=deep_autoencoder it would reach no stage"),
-        ("optimizer.lr=0.1", "optimizer.lr: beside chain=deep_autoencoder it would reach no stage"),
-        ("corruption=masking", "corruption: beside chain=deep_autoencoder it would reach no stage"),
-        ("below=outputs", "below: beside chain=deep_autoencoder it would reach no stage"),
+        ("++chain.epochs=3", "chain.epochs: no such key"),
+        ("+chain.widhts=[3]", "chain.widhts: no such key; did you mean widths?"),
+        ("+chain.only={rbm1:{train:{epochs:3}}}", "chain.only: no such key"),
+        ("chain.finetune.epochs=3", "chain.finetune.epochs: "),
+        ("+chain.finetune.epochs=3", "chain.finetune.epochs: no such key"),
+        ("+chain.finetune.below=there", "chain.finetune.below: no such key"),
+        ("chain.finetune.optimizer=sgd", "an option is chosen by optimizer@chain.finetune.optimizer=sgd"),
+        ("+chain.rbm.last.modle.n_hidden=3", "chain.rbm.last.modle: no such key; did you mean model?"),
+        ("+chain.rbm9.train.epochs=1", "chain.rbm9: there is no such stage; there are rbm1, rbm2, finetune"),
+        ("chain.rbm3.train.epochs=1", "chain.rbm3: "),
+        ("+chain.rbm3=5", "chain.rbm3: expected a mapping, got 5"),
+        ("chain.rbm=null", "chain.stages: there is no stage 'rbm'"),
+        ("chain.rbm.for_each=5", "chain.rbm.for_each: expected a mapping, got 5"),
+        ("chain.finetune.like=scrach", "chain.finetune.like: there is no other stage 'scrach'; did you mean scratch?"),
+        ("chain.finetune.like=finetune", "chain.finetune.like: there is no other stage 'finetune'"),
+        ("chain.stages=5", "chain.stages: expected a list, got 5"),
+        ("chain.stages=[]", "chain.stages: expected names of stages"),
+        ("chain.stages=null", "chain.stages: expected a list, got None"),
+        ("chain.stages=[rbm,rbm]", "chain.stages: expected names of stages, each once"),
+        ("chain.stages=[rmb]", "chain.stages: there is no stage 'rmb'; did you mean rbm?"),
+        ("chain.stages=[scratch]", "chain.stages: no stage is left"),
+        ("chain.store=5", "chain.store: expected text, got 5"),
+        ("chain.fresh=maybe", "chain.fresh: expected true or false, got 'maybe'"),
+        ("chain.baseline=1", "chain.baseline: expected true or false, got 1"),
+        # values in the last stage
+        ("chain.finetune.train.epochs=many", "chain.finetune.train.epochs: expected a whole number, got 'many'"),
+        ("chain.finetune.train.epochs=-1", "chain.finetune.train.epochs: must be at least 0, got -1"),
+        ("chain.finetune.train.batch_size=61", "chain.finetune.train.batch_size: 61 is more than the 60 training"),
+        ("chain.finetune.train.epoch=1", "chain.finetune.train.epoch: no such key; did you mean epochs?"),
+        ("+chain.finetune.train.epoch=1", "chain.finetune.train.epoch: no such key; did you mean epochs?"),
+        ("chain.finetune.optimizer.lr=abc", "chain.finetune.optimizer.lr: expected float"),
+        ("chain.finetune.optimizer.lr=-1", "chain.finetune.optimizer.lr: Invalid learning rate: -1"),
+        ("chain.finetune.optimizer.betas=[2,0.9]", "chain.finetune.optimizer.betas: Invalid beta parameter"),
+        ("optimizer@chain.finetune.optimizer=adm", "there is no 'adm'; did you mean adam?"),
+        ("chain.finetune.schedule.warmup=7", "chain.finetune.schedule.warmup: must be a fraction"),
+        ("chain.finetune.model.start=rand", "chain.finetune.model.start: expected one of layers, random"),
+        ("+chain.finetune.data.train_sise=3", "chain.finetune.data.train_sise: no such key; did you mean train_size?"),
+        ("+chain.finetune.data.train_size=999999", "chain.finetune.data.train_size: must be from 1 to"),
+        ("+chain.finetune.hardware.precision=7", "chain.finetune.hardware.precision: expected 32-true or bf16-mixed"),
+        ("+chain.rbm2.model.recipe.steps=0", "stage rbm2: chain.rbm2.model.recipe.steps: must be at least 1, got 0"),
+        ("chain.rbm.last.model.hidden=x", "stage rbm2: chain.rbm.last.model.hidden: expected one of"),
+        ("chain.rbm.model.hidden=relu", "stage rbm2: chain.rbm.model.visible: bernoulli needs inputs in [0, 1]"),
+        ("model/recipe@chain.rbm.model.recipe=cd", "there is no 'cd'; did you mean pcd?"),
+        # what would reach no stage
+        (
+            "model=vae",
+            "model: beside chain=deep_autoencoder it reaches no stage, for each has its own; say",
+        ),
+        ("model=autoencoder", "say model@chain.rbm.model or model@chain.finetune.model"),
+        ("model/network=conv", "say model/network@chain.rbm.model.network or "),
+        ("train.epochs=100", "train.epochs: beside chain=deep_autoencoder it reaches no stage"),
+        ("train.epochs=7", "say chain.rbm.train.epochs or chain.finetune.train.epochs"),
+        ("optimizer=sgd", "say optimizer@chain.rbm.optimizer or optimizer@chain.finetune.optimizer"),
+        ("+optimizer.foo=0.1", "say chain.rbm.optimizer.foo or chain.finetune.optimizer.foo"),
+        ("corruption=masking", "corruption: beside chain=deep_autoencoder it reaches no stage"),
+        ("below=outputs", "below: beside chain=deep_autoencoder it reaches no stage"),
         ("resume=outputs", "resume: a chain goes on by its own command; give that again"),
         ("seed=-1", "seed: "),
         ("direction=up", "direction: expected"),
@@ -64,13 +107,13 @@ def assert_one_line(outcome, words: str) -> None:
 @pytest.mark.parametrize(
     "text, line",
     [
-        ("chain: {widhts: [3]}", "chain.widhts: no such key"),
-        ("chain: {pretrain: {epoch: 3}}", "chain.pretrain.epoch: no such key"),
-        ("train: {epochs: 3}", "train.epochs: beside chain=deep_autoencoder it would reach no stage"),
+        ("chain: {widhts: [3]}", "chain.widhts: no such key; did you mean widths?"),
+        ("chain: {rbm: {train: {epoch: 3}}}", "chain.rbm.train.epoch: no such key; did you mean epochs?"),
+        ("chain: {rbm: {epochs: 3}}", "chain.rbm.epochs: no such key"),
+        ("chain: {rmb: {train: {epochs: 3}}}", "chain.rmb: no such key; did you mean rbm?"),
+        ("train: {epochs: 3}", "train.epochs: beside chain=deep_autoencoder it reaches no stage"),
+        ("defaults: [{override /model: vae}]", "beside chain=deep_autoencoder it reaches no stage"),
         ("trian: {epochs: 3}", "trian: no such key"),
-        ("chain: {stages: [{name: a, overides: []}]}", "chain.stages: a stage has no 'overides'"),
-        ("chain: {stages: [{name: a, for_each: 3, overrides: []}]}", "chain.stages: for_each of a needs a list"),
-        ("chain: {stages: [{overrides: [model=rbm]}]}", "chain.stages: a stage needs a name and overrides"),
     ],
 )
 def test_an_experiment_file_is_held_to_the_same(capsys, tmp_path, text, line):
@@ -86,30 +129,26 @@ def test_gaussian_data_do_not_fit_bernoulli_units(capsys, tmp_path, made_data): 
     faces = ("data=faces", "data.source.n_train=300", "data.source.n_test=100")
     refused = run_tiny(capsys, tmp_path, *faces).outcome
     assert_one_line(
-        refused, "stage rbm1: chain.input: bernoulli needs inputs in [0, 1], faces has others; take gaussian"
+        refused, "stage rbm1: chain.rbm.first.model.visible: bernoulli needs inputs in [0, 1], faces has others; take"
     )
+    assert not (tmp_path / "store").exists(), "a stage was begun"
     taken = run_tiny(
-        capsys, tmp_path, *faces, "chain.input=gaussian", "chain.pretrain.set={model:{recipe:{learning_rate:0.001}}}"
+        capsys, tmp_path, *faces, "chain.rbm.first.model.visible=gaussian", "chain.rbm.model.recipe.learning_rate=0.001"
     )
     assert taken.outcome.status == 0, taken.outcome.error
-
-
-def test_a_setting_that_only_a_run_can_refuse_is_named_as_the_chain_has_it(capsys, tmp_path):
-    refused = run_tiny(capsys, tmp_path, "chain.finetune.batch_size=61").outcome
-    assert_one_line(refused, "stage finetune: chain.finetune.batch_size: 61 is more than the 60 training samples")
 
 
 @pytest.mark.parametrize(
     "rate, line",
     [
         (
-            "chain.pretrain.set={model:{recipe:{learning_rate:1e6}}}",
-            "stage rbm1: model.recipe.learning_rate: the weights exploded in epoch 0",
+            "chain.rbm.model.recipe.learning_rate=1e6",
+            "stage rbm1: chain.rbm.model.recipe.learning_rate: the weights exploded in epoch 0",
         ),
-        ("chain.finetune.learning_rate=1e38", "stage finetune: chain.finetune.learning_rate: the loss is not finite"),
+        ("chain.finetune.optimizer.lr=1e38", "stage finetune: chain.finetune.optimizer.lr: the loss is not finite"),
         (  # every loss is finite, the last reconstruction is not even bad: the net puts out a constant
-            "chain.finetune.learning_rate=1e4",
-            "stage finetune: chain.finetune.learning_rate: the weights exploded in epoch 0",
+            "chain.finetune.optimizer.lr=1e4",
+            "stage finetune: chain.finetune.optimizer.lr: the weights exploded in epoch 0",
         ),
     ],
 )
@@ -120,16 +159,16 @@ def test_exploding_weights_stop_the_chain(capsys, tmp_path, rate, line):
 
 
 def test_after_an_explosion_the_last_good_checkpoint_is_there(capsys, tmp_path):
-    rule = "{model:{recipe:{learning_rate:0.1,momentum_start:0.0,momentum_epochs:1,momentum:0.99}},train:{epochs:60}}"
-    outcome = run_tiny(capsys, tmp_path, "chain.widths=[3]", f"chain.only={{rbm1:{rule}}}").outcome
-    assert_one_line(outcome, "stage rbm1: model.recipe.learning_rate: the weights exploded in epoch")
+    recipe = "+chain.rbm1.model.recipe={learning_rate:0.1,momentum_start:0.0,momentum_epochs:1,momentum:0.99}"
+    rule = recipe, "chain.rbm.train.epochs=60"
+    outcome = run_tiny(capsys, tmp_path, "chain.widths=[3]", *rule).outcome
+    assert_one_line(outcome, "stage rbm1: chain.rbm1.model.recipe.learning_rate: the weights exploded in epoch")
     assert "last.ckpt is the last good one" in outcome.error[0]
-    assert "chain.only={rbm1:{model:{recipe:{learning_rate:VALUE}}}}" in outcome.error[0]
     stopped = [p for p in (tmp_path / "store").iterdir() if p.is_dir() and not (p / "metrics.json").exists()]
     assert len(stopped) == 1
     assert run_folder.read_checkpoint(stopped[0], "last", "test")["epoch"] >= 0
     assert all(torch.isfinite(value).all() for value in weights(stopped[0]).values())
-    again = run_tiny(capsys, tmp_path, "chain.widths=[3]", f"chain.only={{rbm1:{rule}}}").outcome
+    again = run_tiny(capsys, tmp_path, "chain.widths=[3]", *rule).outcome
     assert "goes on from" in again.output
     assert again.error == outcome.error
 
@@ -139,19 +178,53 @@ def test_a_store_that_cannot_be_written(capsys, tmp_path):
     assert_one_line(run_tiny(capsys, tmp_path).outcome, "chain.store: cannot write")
 
 
-def test_damaged_stages_are_said_to_be_and_run_again(capsys, tmp_path):
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+@pytest.mark.parametrize(
+    "stage, file, damage, trains",
+    [
+        ("rbm1", "last.ckpt", cut, True),
+        ("rbm2", "best.ckpt", cut, True),
+        ("rbm2", "below.pt", cut, True),
+        ("rbm2", "config.yaml", lambda path: path.write_text(""), True),
+        ("rbm1", "config.yaml", lambda path: path.write_text("- a list"), True),
+        ("finetune", "below.pt", lambda path: path.unlink(), True),
+        ("rbm1", "layers.pt", cut, False),
+        ("rbm2", "layers.pt", lambda path: path.unlink(), False),
+        ("finetune", "metrics.json", cut, False),
+        ("finetune", "metrics.json", lambda path: path.write_text("[1, 2]"), False),
+        ("rbm1", "timing.json", lambda path: path.write_text("{"), False),
+        ("rbm1", "history.csv", cut, False),
+        ("rbm2", "history.csv", lambda path: path.unlink(), False),
+    ],
+)
+def test_a_damaged_stage_is_mended(capsys, tmp_path, stage, file, damage, trains):
     whole = run_tiny(capsys, tmp_path)
-    before = (whole.folder / "metrics.json").read_bytes()
-    for name, file in {"rbm1": "layers.pt", "rbm2": "last.ckpt", "finetune": "metrics.json"}.items():
-        path = whole.stage(name) / file
-        path.write_bytes(path.read_bytes()[:-60])
+    before = {path.name: path.read_bytes() for path in whole.stage(stage).iterdir() if path.is_file()}
+    damage(whole.stage(stage) / file)
 
     mended = run_tiny(capsys, tmp_path)
 
     assert mended.outcome.status == 0, mended.outcome.error
-    assert mended.outcome.output.count("is damaged or half-written; it is run again") == 3
-    assert set(mended.found().values()) == {False}
-    assert (mended.folder / "metrics.json").read_bytes() == before
+    assert ("is damaged or half-written; it is run again" in mended.outcome.output) == trains
+    assert mended.found() == {name: not (trains and name == stage) for name in whole.found()}
+    after = {path.name: path.read_bytes() for path in mended.stage(stage).iterdir() if path.is_file()}
+    assert after.keys() == before.keys()
+    results = ("metrics.json", "history.csv", "layers.pt", "below.pt")
+    assert [name for name in results if after.get(name) != before.get(name)] == []
+    assert set(run_tiny(capsys, tmp_path).found().values()) == {True}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", ""])
+def test_a_damaged_chain_folder_is_one_line_and_written_again(capsys, tmp_path, text):
+    chain = run_tiny(capsys, tmp_path)
+    (chain.folder / "chain.json").write_text(text)
+    with pytest.raises(UserError, match=r"load: .*chain\.json is damaged; give the chain's command again"):
+        aelab.load(chain.folder)
+    assert set(run_tiny(capsys, tmp_path).found().values()) == {True}
+    assert aelab.load(chain.folder)
 
 
 def test_an_ordinary_runs_folder_is_left_alone(capsys, tmp_path):

@@ -16,8 +16,9 @@ from tiny_chain import TINY, Chain, assert_same_run
 # Chains, velocities, centring's sliding means and drawn bits: everything that a checkpoint could forget.
 RANDOM = (
     "data.binarize=bernoulli",
-    "chain.pretrain.recipe=pcd",
-    "chain.pretrain.set={model:{recipe:{momentum:0.5,n_chains:7}}}",
+    "model/recipe@chain.rbm.model.recipe=pcd",
+    "chain.rbm.model.recipe.momentum=0.5",
+    "chain.rbm.model.recipe.n_chains=7",
 )
 STAGES = ("rbm1", "rbm2", "finetune")  # of each, 2 epochs of 3 minibatches
 server = multiprocessing.get_context("forkserver")

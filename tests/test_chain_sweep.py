@@ -15,7 +15,7 @@ from tiny_chain import TINY, no_figures, run_tiny, weights  # noqa: F401 - a fix
 from aelab import files, load
 from aelab.run import folder as run_folder
 
-GRID = ("chain.finetune.learning_rate=0.001,0.01,0.1", "chain.finetune.batch_size=20,30")
+GRID = ("chain.finetune.optimizer.lr=0.001,0.01,0.1", "chain.finetune.train.batch_size=20,30")
 
 
 def ran(sweep: Path) -> list[dict[str, bool]]:
@@ -52,7 +52,7 @@ def test_three_by_two_fine_tunings_share_one_pretraining(capsys, tmp_path):
 def test_parallel_jobs_that_want_one_stage_at_once_run_it_once(tmp_path, launcher, module, options):
     if importlib.util.find_spec(f"hydra_plugins.hydra_{module}") is None:
         pytest.skip(f"hydra-{module.replace('_', '-')} is not installed")
-    overrides = [*TINY, "chain.finetune.learning_rate=0.001,0.01", f"chain.store={tmp_path / 'store'}"]
+    overrides = [*TINY, "chain.finetune.optimizer.lr=0.001,0.01", f"chain.store={tmp_path / 'store'}"]
     command = ["-m", f"hydra/launcher={launcher}", *options, *overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     done = subprocess.run(
         [sys.executable, "-m", "aelab.app", *command], capture_output=True, text=True, cwd=tmp_path, timeout=500

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 from helpers import aelab as run_command
+from helpers import composed
 from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
+from aelab.config.build import build
 from aelab.data.arrays import Arrays
-from aelab.data.batches import Data
 from aelab.run import folder as run_folder
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, read_jobs
@@ -30,8 +31,8 @@ def test_the_experiment_shares_pretraining_and_draws_both_lines(capsys, tmp_path
     sweep = tmp_path / "sweep"
     outcome = run_command(
         capsys, "experiment=data_grows", "logger=csv", "data.train_size=60", "data.validation=20", "chain.widths=[6]",
-        "chain.pretrain.epochs=1", "chain.pretrain.batch_size=30", "chain.finetune.epochs=1",
-        "chain.finetune.set.data.train_size=10,40", "seed=0,1", f"chain.store='{tmp_path / 'store'}'",
+        "chain.layer.train.epochs=1", "chain.layer.train.batch_size=30", "chain.finetune.train.epochs=1",
+        "chain.finetune.data.train_size=10,40", "seed=0,1", f"chain.store='{tmp_path / 'store'}'",
         f"hydra.sweep.dir='{sweep}'",
     )  # fmt: skip
     assert outcome.status == 0, outcome.error
@@ -89,6 +90,8 @@ def test_a_class_without_a_sample_is_still_a_class():
 
     y = torch.tensor([2, 1, 0, 1, 0, 1])
     arrays = Arrays(torch.rand(6, 4), y, torch.rand(3, 4), torch.tensor([0, 1, 2]), (2, 2), True)
-    options = {"root": None, "cache": "", "download": False, "validation": 1, "binarize": "none", "shift": 0}
-    sizes = [Data(arrays, "made", train_size=1, seed=s, batch_size=1, below=[], **options).n_classes for s in range(5)]
+    node = {
+        key: value for key, value in composed("data.validation=1", "data.train_size=1").data.items() if key != "source"
+    }
+    sizes = [build(node, "data", source=arrays, seed=s, batch_size=1, below=[]).n_classes for s in range(5)]
     assert sizes == [3] * 5

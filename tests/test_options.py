@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from fake_data import write_mnist
-from helpers import CONF, OPTIONS, composed, files, made_layers, small
+from helpers import CONF, OPTIONS, files, made_layers, small
+from tiny_chain import planned
 
 from aelab.config.build import made_from_layers
 from aelab.errors import UserError
@@ -193,26 +194,31 @@ OTHER = {
     "logger:pictures_every": "logger.pictures_every=1",
     # chains: what their stages are
     "chain:widths": "chain.widths=[5,4]",
-    "chain:input": "chain.input=gaussian",
-    "chain:code": "chain.code=logistic",
-    "chain:only": "chain.only={rbm1:{train:{epochs:1}}}",
-    "chain:pretrain.recipe": "chain.pretrain.recipe=pcd",
-    "chain:pretrain.model": "chain.pretrain.model=rbm",
-    "chain:pretrain.corruption": "chain.pretrain.corruption=gaussian",
-    "chain:pretrain.sigma": "chain.pretrain.corruption=gaussian | chain.pretrain.sigma=0.9",
-    "chain:pretrain.optimizer": "chain.pretrain.optimizer=sgd",
-    "chain:pretrain.set": "+chain.pretrain.set.seed=3",
-    "chain:up_down.set": "+chain.up_down.set.seed=3",
-    "chain:finetune.set": "+chain.finetune.set.seed=3",
-    "chain:finetune.model": "chain.finetune.model=deep_autoencoder",
-    "chain:finetune.optimizer": "chain.finetune.optimizer=adamw",
-    "chain:finetune.schedule": "chain.finetune.schedule=linear",
-    "chain:classify.set": "chain.classify.epochs=1 | +chain.classify.set.seed=3",
-    "chain:classify.optimizer": "chain.classify.epochs=1 | chain.classify.optimizer=sgd",
-    "chain:classify.schedule": "chain.classify.epochs=1 | chain.classify.schedule=linear",
-    "chain:classify.batch_size": "chain.classify.epochs=1 | chain.classify.batch_size=7",
-    "chain:classify.learning_rate": "chain.classify.epochs=1 | chain.classify.learning_rate=0.5",
-    "chain:classify.top_only_epochs": "chain.classify.epochs=1 | chain.classify.top_only_epochs=1",
+    "chain:stages": "chain.stages=[rbm]",
+    "chain=stacked_denoising:stages": "chain.stages=[layer]",
+    "chain:rbm.for_each.model.n_hidden": "chain.rbm.for_each.model.n_hidden=[5]",
+    "chain:layer.for_each.model.n_code": "chain.layer.for_each.model.n_code=[5,4]",
+    "chain:layer.for_each.model.n_hidden": "model@chain.layer.model=rbm | chain.layer.for_each.model.n_hidden=[5,4]",
+    "chain:rbm.first.model.visible": "chain.rbm.first.model.visible=gaussian",
+    "chain:rbm.last.model.hidden": "chain.rbm.last.model.hidden=bernoulli",
+    "chain:scratch.like": "chain.baseline=true | chain.scratch.like=rbm",
+    "chain=stacked_denoising:scratch.like": "chain.baseline=true | chain.scratch.like=layer",
+    "chain:scratch.when": "chain.scratch.when=true",
+    "chain:scratch.baseline": "chain.baseline=true | chain.scratch.baseline=false",
+    "chain:scratch.model.start": "chain.baseline=true | chain.scratch.model.start=layers",
+    "chain:classifier.when": "chain.classifier.when=true",
+    "chain:classifier.model.top_only_epochs": "chain.classifier.when=1 | chain.classifier.model.top_only_epochs=1",
+    "chain:classifier.train.batch_size": "chain.classifier.train.epochs=1 | chain.classifier.train.batch_size=7",
+    "chain:classifier.optimizer.lr": "chain.classifier.train.epochs=1 | chain.classifier.optimizer.lr=0.5",
+    "chain:small.like": "chain.small.like=rbm",
+    "chain:sparse.like": "chain.sparse.like=rbm",
+    "chain:echo_state.like": "chain.echo_state.like=rbm",
+    "chain:small.model.start": "chain.small.model.start=layers",
+    "chain:sparse.model.start": "chain.sparse.model.start=layers",
+    "chain:echo_state.model.start": "chain.echo_state.model.start=layers",
+    "chain:small.model.initialization": "chain.small.model.initialization=he",
+    "chain:sparse.model.initialization": "chain.sparse.model.initialization=he",
+    "chain:echo_state.model.initialization": "chain.echo_state.model.initialization=he",
 }
 # Keys that reach more than one run can show: the test that holds each of them.
 HELD = {
@@ -254,13 +260,13 @@ def keys() -> list[tuple[str, str, object]]:
         if choice.startswith("experiment="):
             continue  # values for keys of the other groups, no keys of its own
         content = yaml.safe_load(path.read_text()) or {}
-        for node in ("defaults", "hydra", "stages"):
+        for node in ("defaults", "hydra"):
             content.pop(node, None)
         found += [(choice, key, default) for key, default in leaves(content)]
     return found
 
 
-KEYS = [k for k in keys() if not re.match(r"chain=\w+:pretrain\.(of|noise|backprop|linear|logistic)", f"{k[0]}:{k[1]}")]
+KEYS = [key for key in keys() if key[0] != "chain=none"]
 
 
 def other(choice: str, key: str, default: object) -> tuple[list[str], list[str]]:
@@ -334,9 +340,7 @@ def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
     recorded.said.clear()
     recorded.trainer.clear()
     if chain:
-        from aelab.run.plan import plan
-
-        return {"plan": plan(cfg.chain)}
+        return {"plan": [(p.name, p.config, p.options, p.below, p.baseline) for p in cfg]}
     folder.mkdir(parents=True)
     try:
         metrics = train.train(cfg, folder)
@@ -366,7 +370,7 @@ def prepared(choice: str, overrides: list[str], places: dict, recorded, monkeypa
         for text in overrides
     ]
     if choice.startswith("chain="):
-        return composed(*filled), True
+        return planned(*filled), True
     recorded.dry = choice.startswith("hardware=")
     if recorded.dry:  # as if there were four GPUs
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -56,9 +56,9 @@ class WithMore(Config):
 def test_a_new_root_key_loses_a_stage_only_if_it_changes_the_weights(monkeypatch):
     before = composed("model=rbm")
     monkeypatch.setattr(schema, "Config", WithMore)
-    keys = [key_of(composed("model=rbm", f"colour={colour}", f"depth={depth}"), None)
+    keys = [key_of(composed("model=rbm", f"colour={colour}", f"depth={depth}"), "data", None)
             for colour, depth in (("red", 1), ("blue", 1), ("red", 2))]  # fmt: skip
     assert keys[0] == keys[1] != keys[2]
     coloured = OmegaConf.merge(before, {"colour": "red"})
-    assert key_of(coloured, None) == key_of(before, None)
+    assert key_of(coloured, "data", None) == key_of(before, "data", None)
     assert provenance.settings(OmegaConf.to_container(coloured)) == provenance.settings(OmegaConf.to_container(before))

@@ -13,12 +13,22 @@ import pytest
 import torch
 from fake_data import write_mnist
 from helpers import aelab, composed
+from omegaconf import OmegaConf
 
 from aelab import locks
 from aelab.errors import UserError
 from aelab.rbm.layer import Layer, save_layers
+from aelab.results.report import ago
 from aelab.run import stages, store
-from aelab.run.stages import find_or_run, key_of, state_of
+from aelab.run.sources import Sources
+from aelab.run.stages import Wanted, find_or_run, key_of, state_of
+
+NAMES = {f"{name}": f"{name[:-1]}{int(name[-1]):016x}" for name in ("rbm-1", "rbm-2", "classifier-3", "broken-4")}
+CONFIG = {
+    "model": {"n_hidden": 2}, "data": {"name": "made"}, "train": {"epochs": 2}, "evaluate": {"knn": 5}, "seed": 0,
+    "below": None,
+}  # fmt: skip
+WANTED = Wanted(OmegaConf.create(CONFIG), "key", hands_on=True)
 
 
 class Runs:
@@ -31,8 +41,8 @@ class Runs:
         self.calls.append(resume)
         write_stage(folder, self.value)
 
-    def find(self, folder: Path, fresh: bool = False) -> stages.Stage:
-        return find_or_run(folder, "key", fresh, True, self, self.said.append)
+    def find(self, folder: Path, fresh: bool = False, wanted: Wanted | None = None) -> stages.Stage:
+        return find_or_run(folder, wanted or WANTED, fresh, self, self.said.append)
 
 
 def write_stage(folder: Path, value: float = 1.0) -> None:
@@ -44,7 +54,7 @@ def write_stage(folder: Path, value: float = 1.0) -> None:
         folder / "layers.pt",
         [Layer(torch.ones(3, 2), torch.zeros(2), torch.zeros(3), "bernoulli", "bernoulli")],
     )
-    (folder / "config.yaml").write_text("model: {}\ndata: {name: made}\ntrain: {epochs: 2}\n")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(CONFIG)))
     (folder / "command.txt").write_text("aelab model=made\n")
     (folder / "timing.json").write_text("{}")
     (folder / "metrics.json").write_text(json.dumps({"test/loss": value}))
@@ -52,7 +62,7 @@ def write_stage(folder: Path, value: float = 1.0) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    return tmp_path / "store" / "rbm-0123"
+    return tmp_path / "store" / NAMES["rbm-1"]
 
 
 def test_a_stage_is_run_once_and_then_found(folder):
@@ -73,6 +83,9 @@ def test_an_unfinished_one_goes_on_and_leaves_nothing_half_written(folder):
     assert not list(folder.glob(".*"))
 
 
+WEIGHTS = ("last.ckpt", "best.ckpt", "config.yaml")  # without one of them a stage is run again; the others are measured
+
+
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "layers.pt", "metrics.json", "timing.json", "config.yaml"])
 @pytest.mark.parametrize("left", [0, 0.5])
 def test_a_damaged_one_is_said_to_be_and_run_again(folder, name, left):
@@ -86,25 +99,38 @@ def test_a_damaged_one_is_said_to_be_and_run_again(folder, name, left):
     (folder / "stray").touch()
     runs = Runs(2.0)
     assert runs.find(folder).metrics == {"test/loss": 2.0}
-    assert runs.calls == [False]
-    assert runs.said == [f"{folder} is damaged or half-written; it is run again"]
-    assert not (folder / "stray").exists(), "the damaged folder was built upon"
+    again = name in WEIGHTS
+    assert runs.calls == [not again]
+    how = "is damaged or half-written; it is run again" if again else "is measured again, not trained"
+    assert runs.said == [f"{folder} {how}"]
+    assert (folder / "stray").exists() != again, "a damaged folder was built upon, or a whole one was not"
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", "layers.pt"])
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "layers.pt", "metrics.json", "timing.json"])
 def test_a_missing_file_is_damage(folder, name):
     write_stage(folder)
     (folder / name).unlink()
     runs = Runs()
     runs.find(folder)
-    assert runs.calls == [False]
+    assert runs.calls == [name not in WEIGHTS]
 
 
 def test_layers_may_be_missing_where_nothing_stands_on_them(folder):
     write_stage(folder)
     (folder / "layers.pt").unlink()
-    assert state_of(folder) == "finished"
-    assert state_of(folder, hands_on=True) == "damaged"
+    assert state_of(folder) == state_of(folder, WANTED._replace(hands_on=False)) == "finished"
+    assert state_of(folder, WANTED) == "unmeasured"
+
+
+def test_measured_by_something_else_it_is_measured_again_and_keeps_its_weights(folder):
+    write_stage(folder)
+    other = WANTED._replace(cfg=OmegaConf.merge(WANTED.cfg, {"evaluate": {"knn": 0}, "seed": 0}))
+    runs = Runs(2.0)
+    stage = runs.find(folder, wanted=other)
+    assert (stage.metrics, stage.found, runs.calls) == ({"test/loss": 2.0}, True, [True])
+    with pytest.raises(KeyboardInterrupt):  # killed while it is measured, it is still to be measured
+        find_or_run(folder, other, False, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt), print)
+    assert state_of(folder, WANTED) == "stopped"
 
 
 def test_fresh_runs_beside_the_old_one_and_replaces_it(folder):
@@ -115,7 +141,7 @@ def test_fresh_runs_beside_the_old_one_and_replaces_it(folder):
         seen.append((stages.figures_of(folder)[0]["test/loss"], resume))
         write_stage(place, 2.0)
 
-    assert find_or_run(folder, "key", True, True, run, print).metrics == {"test/loss": 2.0}
+    assert find_or_run(folder, WANTED, True, run, print).metrics == {"test/loss": 2.0}
     assert seen == [(1.0, False)]
     assert os.listdir(folder.parent) != [] and [p.name for p in folder.parent.iterdir() if p.is_dir()] == [folder.name]
 
@@ -129,7 +155,7 @@ def test_a_killed_fresh_run_loses_nothing(folder):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_or_run(folder, "key", True, True, killed, print)
+        find_or_run(folder, WANTED, True, killed, print)
     runs = Runs(3.0)
     assert runs.find(folder).metrics == {"test/loss": 1.0}
     assert runs.find(folder, fresh=True).metrics == {"test/loss": 3.0}
@@ -163,7 +189,7 @@ def in_another_process(folder: Path, log: Path, seconds: float) -> None:
         time.sleep(seconds)
         write_stage(place)
 
-    find_or_run(folder, "key", False, True, run, lambda text: None)
+    find_or_run(folder, WANTED, False, run, lambda text: None)
 
 
 def test_of_two_processes_one_runs_it_and_the_other_waits(folder, tmp_path):
@@ -192,34 +218,36 @@ def test_a_killed_process_leaves_no_lock(folder, tmp_path):
     assert not locks.is_held(stages.lock_of(folder))
 
 
-def test_the_key_has_all_that_changes_the_result_and_nothing_else(monkeypatch):
+def test_the_key_has_all_that_changes_the_weights_and_nothing_else(monkeypatch):
     beside = ["model=rbm", "data.train_size=50"]
-    key = key_of(composed(*beside), None)
+    key = key_of(composed(*beside), "data", None)
     for change in (
         "seed=1", "data.train_size=49", "data.validation=0.2", "data.binarize=threshold", "model.n_hidden=9",
         "model/recipe=pcd", "model.recipe.learning_rate=0.2", "train.epochs=9", "train.batch_size=9",
-        "evaluate.weights=best", "schedule=constant", "hardware.precision=64-true", "data.source.seed=1",
+        "schedule=constant", "hardware.precision=64-true", "callbacks=early_stopping", "corruption=masking",
     ):  # fmt: skip
-        assert key_of(composed(*beside, change), None) != key, change
+        assert key_of(composed(*beside, change), "data", None) != key, change
     for change in (
         "logger=csv", "logger.project=other", "objective=test/loss", "direction=maximize", "data.root=/there",
         "data.cache=/there", "data.download=false", "chain.store=/there", "below=/there", "resume=/there",
-        "chain=deep_autoencoder",
+        "chain=deep_autoencoder", "evaluate.weights=best", "evaluate.knn=0", "hardware.threads=3",
+        "hardware=multi_gpu", "data.source.seed=1",
     ):  # fmt: skip
-        assert key_of(composed(*beside, change), None) == key, change
-    assert key_of(composed(*beside), "key of the stage below") != key
+        assert key_of(composed(*beside, change), "data", None) == key, change
+    assert key_of(composed(*beside), "data", "key of the stage below") != key
+    assert key_of(composed(*beside), "other data", None) != key
     monkeypatch.setattr(stages, "MATHEMATICS", stages.MATHEMATICS + 1)
-    assert key_of(composed(*beside), None) != key
+    assert key_of(composed(*beside), "data", None) != key
 
 
-def test_the_key_has_the_bytes_of_the_data_wherever_they_lie(made_data, tmp_path, monkeypatch):
+def test_the_fingerprint_is_of_the_bytes_of_the_data_wherever_they_lie(made_data, tmp_path):
     here, there = made_data, tmp_path / "there"
     shutil.copytree(here / "mnist", there / "mnist")
-    keys = [key_of(composed("data=mnist", "data.validation=10", f"data.root={root}"), None) for root in (here, there)]
-    assert keys[0] == keys[1]
+    nodes = [OmegaConf.to_container(composed("data=mnist", f"data.root={root}").data) for root in (here, there)]
+    prints = [Sources().fingerprint(node) for node in nodes]
+    assert prints[0] == prints[1]
     write_mnist(there / "mnist", n_train=81, n_test=20)
-    monkeypatch.setattr(stages, "_fingerprints", {})
-    assert key_of(composed("data=mnist", "data.validation=10", f"data.root={there}"), None) != keys[0]
+    assert Sources().fingerprint(nodes[1]) != prints[0]
 
 
 def test_a_full_disk_and_a_store_that_cannot_be_are_one_line(folder):
@@ -227,7 +255,7 @@ def test_a_full_disk_and_a_store_that_cannot_be_are_one_line(folder):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(UserError, match=r"^chain\.store: cannot write .*No space left on device.*; free space"):
-        find_or_run(folder, "key", False, True, full, print)
+        find_or_run(folder, WANTED, False, full, print)
     folder.parent.parent.joinpath("file").touch()
     with pytest.raises(UserError, match=r"^chain\.store: cannot write .*give another folder"):
         Runs().find(folder.parent.parent / "file" / "store" / "rbm-1")
@@ -236,35 +264,56 @@ def test_a_full_disk_and_a_store_that_cannot_be_are_one_line(folder):
         raise FileNotFoundError(errno.ENOENT, "No such file", "/data/mnist")
 
     with pytest.raises(FileNotFoundError):
-        find_or_run(folder, "key", False, True, other, print)
+        find_or_run(folder, WANTED, False, other, print)
 
 
 @pytest.fixture
 def full_store(tmp_path) -> Path:
     folder = tmp_path / "store"
     for name in ("rbm-1", "rbm-2", "classifier-3"):
-        Runs().find(folder / name)
-    (folder / "rbm-2" / "metrics.json").unlink()
-    (folder / "broken-4").mkdir()
-    (folder / "broken-4" / "config.yaml").write_text("{[")
+        Runs().find(folder / NAMES[name])
+    (folder / NAMES["rbm-2"] / "metrics.json").unlink()
+    (folder / NAMES["broken-4"]).mkdir()
+    (folder / NAMES["broken-4"] / "config.yaml").write_text("{[")
+    for name in ("mine", "rbm-of-mine", "data-0123456789abcdef", "figures"):  # a person's own, whatever they are called
+        (folder / name).mkdir()
+        (folder / name / "file").touch()
+    (folder / "link-0123456789abcdef").symlink_to(folder / "mine")
     return folder
 
 
-def test_the_store_is_listed_with_states_and_sizes(full_store, capsys):
-    states = {entry.name: entry.state for entry in store.entries(full_store)}
-    assert states == {"rbm-1": "finished", "rbm-2": "stopped", "classifier-3": "finished", "broken-4": "damaged"}
-    entry = next(e for e in store.entries(full_store) if e.name == "rbm-1")
-    files = [p for p in (full_store / "rbm-1").rglob("*") if p.is_file()]
-    assert entry.n_bytes == sum(p.stat().st_size for p in files)
-    os.link(full_store / "rbm-1" / "last.ckpt", full_store / "rbm-1" / "same.ckpt")
-    assert store.size_of(full_store / "rbm-1") == entry.n_bytes
-    assert (entry.data, entry.command) == ("made", "aelab model=made")
+OTHERS = {"mine", "rbm-of-mine", "data-0123456789abcdef", "figures", "link-0123456789abcdef"}
+
+
+def folders(store: Path) -> set[str]:
+    return {p.name for p in store.iterdir() if p.is_dir()}
+
+
+def test_the_store_is_listed_with_states_errors_sizes_and_ages(full_store, capsys):
+    listed = {entry.name: entry for entry in store.entries(full_store)}
+    states = {"rbm-1": "finished", "rbm-2": "stopped", "classifier-3": "finished", "broken-4": "damaged"}
+    assert {name: entry.state for name, entry in listed.items()} == {NAMES[name]: s for name, s in states.items()}
+    one = full_store / NAMES["rbm-1"]
+    entry = listed[one.name]
+    assert entry.n_bytes == sum(p.stat().st_size for p in one.rglob("*") if p.is_file())
+    os.link(one / "last.ckpt", one / "same.ckpt")
+    assert store.size_of(one) == entry.n_bytes
+    assert (entry.what, entry.error) == ("2 units, made, seed 0", "1 loss")
+    assert 0 <= entry.age < 600
 
     outcome = aelab(capsys, "task=stages", f"chain.store={full_store}", f"hydra.run.dir={full_store.parent / 'run'}")
 
     assert outcome.status == 0, outcome.error
-    for word in (*states, *states.values(), "4 stages", "aelab model=made"):
+    for word in (*listed, *states.values(), "4 stages", "2 units, made, seed 0", "1 loss", " s "):
         assert word in outcome.output
+    assert not OTHERS & set(outcome.output.split())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (86400 * 3, "3 d")]
+)
+def test_an_age_is_told_in_one_unit(seconds, words):
+    assert ago(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -276,28 +325,36 @@ def test_the_store_is_listed_with_states_and_sizes(full_store, capsys):
         (["all"], set()),
     ],
 )
-def test_what_a_person_names_is_deleted(full_store, asked, left, capsys):
-    names = ",".join(asked)
-    run_dir = f"hydra.run.dir={full_store.parent / 'run'}"
-    outcome = aelab(capsys, "task=stages", f"chain.store={full_store}", f"delete=[{names}]", run_dir)
+def test_what_a_person_names_is_deleted_and_nothing_but_stages(full_store, asked, left, capsys, monkeypatch):
+    monkeypatch.chdir(full_store)
+    names = ",".join(NAMES.get(name, name) for name in asked)
+    outcome = aelab(capsys, "task=stages", "chain.store=.", f"delete=[{names}]", "hydra.run.dir=../run")
     assert outcome.status == 0, outcome.error
-    assert {p.name for p in full_store.iterdir() if p.is_dir()} == left
+    assert folders(full_store) == {NAMES[name] for name in left} | OTHERS
 
 
-def test_nothing_is_deleted_for_a_wrong_name_or_under_a_process_at_work(full_store):
-    with pytest.raises(UserError, match=r"delete: .* holds no stage rbm-9"):
-        store.delete(full_store, ["rbm-1", "rbm-9"])
-    with locks.alone(stages.lock_of(full_store / "rbm-2")):
-        assert {e.name: e.state for e in store.entries(full_store)}["rbm-2"] == "at work"
-        for name in ("rbm-2", "all"):
-            with pytest.raises(UserError, match="delete: a process is at work on rbm-2"):
+@pytest.mark.parametrize("name", ["rbm-9", *sorted(OTHERS), "..", "", "."])
+def test_nothing_is_deleted_for_a_name_that_is_no_stage(full_store, name):
+    before = folders(full_store)
+    with pytest.raises(UserError, match=r"delete: .* holds no stage"):
+        store.delete(full_store, [NAMES["rbm-1"], name])
+    assert folders(full_store) == before
+
+
+def test_nothing_is_deleted_under_a_process_at_work(full_store):
+    busy, broken = NAMES["rbm-2"], NAMES["broken-4"]
+    with locks.alone(stages.lock_of(full_store / busy)):
+        assert {e.name: e.state for e in store.entries(full_store)}[busy] == "at work"
+        for name in (busy, "all"):
+            with pytest.raises(UserError, match=f"delete: a process is at work on {busy}"):
                 store.delete(full_store, [name])
         assert len(store.entries(full_store)) == 4
-        assert store.delete(full_store, ["unfinished"]) == ["broken-4"]
-    assert store.delete(full_store, ["unfinished"]) == ["rbm-2"]
+        assert store.delete(full_store, ["unfinished"]) == [broken]
+    assert store.delete(full_store, ["unfinished"]) == [busy]
 
 
 def test_whoever_makes_a_stage_fresh_is_at_work_on_it(full_store):
-    (full_store / "rbm-1.fresh").mkdir()
-    with locks.alone(stages.lock_of(full_store / "rbm-1")):
-        assert [e.state for e in store.entries(full_store) if e.name.startswith("rbm-1")] == ["at work"] * 2
+    one = NAMES["rbm-1"]
+    (full_store / f"{one}.fresh").mkdir()
+    with locks.alone(stages.lock_of(full_store / one)):
+        assert [e.state for e in store.entries(full_store) if e.name.startswith(one)] == ["at work"] * 2

@@ -98,7 +98,7 @@ def test_settings_are_what_matters_under_the_keys_that_overrides_have():
     assert not [key for key in settings if key.split(".")[0] in ("logger", "task", "objective", "chain")]
 
     chain = settings_of("chain=deep_autoencoder", "chain.widths=[5,3]")
-    assert chain["chain.widths"] == [5, 3] and chain["chain.finetune.epochs"] == 200
+    assert chain["chain.widths"] == [5, 3] and chain["chain.finetune.train.epochs"] == 200
     assert not [key for key in chain if key.startswith(("model", "optimizer", "train", "chain.stages", "chain.store"))]
 
 

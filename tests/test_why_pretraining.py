@@ -15,9 +15,8 @@ from aelab.run.stages import Stage
 STARTS = ["pretrained", "small", "sparse", "echo_state"]
 TINY = (
     "experiment=why_pretraining", "logger=csv", "data.train_size=60", "data.validation=20", "chain.widths=[12,12,12,3]",
-    "chain.pretrain.epochs=15", "chain.pretrain.batch_size=10",
-    "chain.pretrain.set={model:{recipe:{learning_rate:0.3}}}",
-    "chain.finetune.epochs=2", "chain.finetune.batch_size=20",
+    "chain.rbm.train.epochs=15", "chain.rbm.train.batch_size=10", "chain.rbm.model.recipe.learning_rate=0.3",
+    "chain.pretrained.train.epochs=2", "chain.pretrained.train.batch_size=20",
 )  # fmt: skip
 
 
@@ -67,9 +66,9 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
 
 
 def test_a_chain_without_a_stage_called_scratch_has_logistic_pca_alone_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("aelab.run.chain.logistic_pca_error", lambda cfg, folder: 7.0)
+    monkeypatch.setattr("aelab.run.chain.logistic_pca_error", lambda *_: 7.0)
     stage = Stage(tmp_path, "key", {"test/squared_error": 3.0}, {}, found=False)
-    assert baselines(None, {"pretrained": stage}, "pretrained") == {"test/logistic_pca_squared_error": 7.0}
+    assert baselines(None, None, {"pretrained": stage}, "pretrained") == {"test/logistic_pca_squared_error": 7.0}
     scratch = stage._replace(metrics={"test/squared_error": 5.0})
-    both = baselines(None, {"finetune": stage, "scratch": scratch}, "finetune")
+    both = baselines(None, None, {"finetune": stage, "scratch": scratch}, "finetune")
     assert both == {"test/logistic_pca_squared_error": 7.0, "test/scratch_squared_error": 5.0}

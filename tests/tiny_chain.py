@@ -6,12 +6,18 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from helpers import Outcome, aelab
+from helpers import CONF, Outcome, aelab
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import open_dict
+
+from aelab.config.schema import register
+from aelab.run.plan import Plan, plan
 
 TINY = (
     "chain=deep_autoencoder", "logger=csv", "data.train_size=60", "data.validation=20", "evaluate.probe=null",
-    "evaluate.knn=null", "chain.widths=[5,3]", "chain.pretrain.epochs=2", "chain.pretrain.batch_size=20",
-    "chain.finetune.epochs=2", "chain.finetune.batch_size=20",
+    "evaluate.knn=null", "chain.widths=[5,3]", "chain.rbm.train.epochs=2", "chain.rbm.train.batch_size=20",
+    "chain.finetune.train.epochs=2", "chain.finetune.train.batch_size=20",
 )  # fmt: skip
 
 
@@ -32,9 +38,8 @@ class Chain(NamedTuple):
         return {name: stage["key"] for name, stage in self.about()["stages"].items()}
 
     def commands(self) -> dict[str, str]:
-        """Stage → the command that was printed for it."""
-        lines = [line.split(": aelab ", 1) for line in self.outcome.output.splitlines() if ": aelab " in line]
-        return {stage.split()[-1]: command for stage, command in lines}
+        """Stage → the ordinary command that its folder says."""
+        return {name: (self.stage(name) / "command.txt").read_text() for name in self.found()}
 
     def stage(self, name: str) -> Path:
         return next((self.folder / "stages").glob(f"*-{name}")).resolve()
@@ -61,6 +66,18 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert all(torch.equal(value, there[name]) for name, value in here.items()), which
     for path in one.glob("*.pt"):
         assert path.read_bytes() == (other / path.name).read_bytes(), path.name
+
+
+def planned(*overrides: str) -> list[Plan]:
+    """The stages that a command would run, composed and not run."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+    choices = dict(cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return plan(cfg, choices, cfg.chain.keys)
 
 
 quick = pytest.mark.usefixtures("no_figures")

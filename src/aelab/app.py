@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab.config.messages import one_line
@@ -34,9 +36,6 @@ def main() -> None:
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     overrides = list(job.overrides.task)
@@ -59,7 +58,7 @@ def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[f
     from aelab.run.train import run
     from aelab.watch.loggers import how_to_look
 
-    if cfg.chain.stages:
+    if HydraConfig.get().runtime.choices["chain"] != "none":
         return train_chain(cfg, folder, overrides)
     if cfg.resume is not None:
         cfg, folder = resumed(cfg, overrides)
@@ -77,16 +76,17 @@ def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[f
 
 def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
     """The stages of ``cfg.chain`` in order; returns the objective, of the last one."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from aelab.run.chain import run_chain
+    from aelab.run.chain import Command, run_chain
     from aelab.watch.wandb_start import away_from_agent, has_agent
 
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
-    choices = dict(HydraConfig.get().runtime.choices)
+    job = HydraConfig.get()
+    own_configs = [f"--config-dir={s.path}" for s in job.runtime.config_sources if s.provider == "command-line"]
+    own_configs += [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
+    command = Command(overrides, dict(job.runtime.choices), own_configs, bool(job.verbose))
     with away_from_agent():
-        metrics = run_chain(cfg, folder, overrides, choices)
+        metrics = run_chain(cfg, folder, command)
     if has_agent():
         from aelab.watch.wandb_run import tell_agent
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 LIMIT = 0.15
 CHAIN = (  # epochs of pretraining and fine-tuning as 1 to 10, as in conf/chain/deep_autoencoder.yaml
-    "chain=deep_autoencoder", "logger=csv", "chain.widths=[64,32,8]", "chain.pretrain.epochs=10",
-    "chain.finetune.epochs=100", "evaluate.probe=null", "evaluate.knn=null",
+    "chain=deep_autoencoder", "logger=csv", "chain.widths=[64,32,8]", "chain.rbm.train.epochs=10",
+    "chain.finetune.train.epochs=100", "evaluate.probe=null", "evaluate.knn=null",
 )  # fmt: skip
-GRID = ("chain.finetune.learning_rate=0.001,0.002,0.004,0.008", "chain.finetune.batch_size=64,128,256")
+GRID = ("chain.finetune.optimizer.lr=0.001,0.002,0.004,0.008", "chain.finetune.train.batch_size=64,128,256")
 
 
 def seconds(stage: Path) -> float:

@@ -1,7 +1,7 @@
 """The training step that every variant shares, and how Lightning sees it: chunks, updates, rates, hooks, averages."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -27,6 +27,19 @@ class Training(NamedTuple):
     clip: float | None
     epochs: int
     seed: int
+
+
+def make_optimizer(
+    make: Callable[..., torch.optim.Optimizer], parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """The optimiser of ``parameters``. Raises ``UserError`` naming the key of a value that torch refuses."""
+    try:
+        return make(parameters)
+    except ValueError as error:  # torch says which option is out of range, but not its key
+        options = getattr(make, "keywords", {})
+        text = str(error).lower().replace("learning rate", "lr").replace("epsilon", "eps").replace("beta", "betas")
+        key = next((f"optimizer.{name}" for name in options if re.search(rf"\b{name}\b", text)), "optimizer")
+        raise UserError(f"{key}: {error}; give another value") from error
 
 
 class Trained(pl.LightningModule):
@@ -80,13 +93,7 @@ class Trained(pl.LightningModule):
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        try:
-            return self.training_plan.optimizer(self.parameters())
-        except ValueError as error:  # torch says which option is out of range, but not its key
-            options = getattr(self.training_plan.optimizer, "keywords", {})
-            text = str(error).lower().replace("learning rate", "lr").replace("epsilon", "eps").replace("beta", "betas")
-            key = next((f"optimizer.{name}" for name in options if re.search(rf"\b{name}\b", text)), "optimizer")
-            raise UserError(f"{key}: {error}; give another value") from error
+        return make_optimizer(self.training_plan.optimizer, self.parameters())
 
     def on_train_start(self) -> None:
         self._listeners = listeners(self.trainer, WITHIN)

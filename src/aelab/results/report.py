@@ -64,13 +64,21 @@ def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float], 
 
 
 def print_stages(store: Path, entries: list) -> None:
-    """The store: name, state, size and command of each stage."""
-    table = Table(box=None, padding=(0, 2))
-    for column in ("stage", "state", "data", "MB", "command"):
-        table.add_column(column, justify="right" if column == "MB" else "left", no_wrap=True, overflow="ellipsis")
+    """The store: each stage's name, whole so that it can be pasted, state, error, size, age, and what it is."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("stage", "state", "error", "MB", "age", "what it is"):
+        table.add_column(column, justify="right" if column in ("MB", "age") else "left", no_wrap=True)
     for e in entries:
-        table.add_row(e.name, e.state, e.data, f"{e.n_bytes / 1e6:.1f}", e.command)
-    console = Console(soft_wrap=True)
+        table.add_row(e.name, e.state, e.error, f"{e.n_bytes / 1e6:.1f}", ago(e.age), e.what)
+    console = Console(width=max(80, 60 + max((len(e.name) + len(e.what) for e in entries), default=0)), highlight=False)
     console.print(table)
     total = sum(e.n_bytes for e in entries) / 1e6
-    console.print(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete=[NAME,…] frees it", markup=False)
+    say(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete=[NAME,…] frees it")
+
+
+def ago(seconds: float) -> str:
+    """A length of time in the largest unit that it has one of."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,98 +1,143 @@
 """A chain: ordinary runs in order, each standing on the layers that the ones before it learned.
 
-That is all that pretraining, unrolling and fine-tuning are. A stage is a name and Hydra overrides (conf/chain); it is
-run by its own command, which is printed, and found in the store when it was run before.
+That is all that pretraining, unrolling and fine-tuning are. A stage is found in the store when it was trained before.
 """
 
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import files
-from aelab.config.build import build, check, resolved
-from aelab.config.overrides import differences, model_name, quoted
-from aelab.config.schema import roots
+from aelab.config.build import check, resolved
+from aelab.config.overrides import changes, quoted
 from aelab.errors import UserError
 from aelab.results import report
 from aelab.run import folder as run_folder
 from aelab.run import stages
-from aelab.run.chain_messages import refuse_what_goes_nowhere, speaking_of
-from aelab.run.plan import plan
-from aelab.run.stages import Stage
+from aelab.run.chain_keys import of_run, own_groups, refuse_what_reaches_no_stage
+from aelab.run.plan import Plan, plan
+from aelab.run.stages import Stage, Wanted
 from aelab.watch.loggers import how_to_look
+
+if TYPE_CHECKING:
+    from aelab.run.sources import Sources
 
 LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST with 30 units, 7.90 after 30
 
 
-def run_chain(cfg: DictConfig, folder: Path, given: list[str], choices: dict[str, str]) -> dict[str, float]:
+class Command(NamedTuple):
+    """What was asked: the overrides, the option that Hydra chose in each group, the words that say where a person's
+    own configs lie, and whether each stage's command is printed."""
+
+    given: list[str]
+    choices: dict[str, Any]
+    own_configs: list[str]
+    verbose: bool
+
+
+def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, float]:
     """Run, or find, every stage; leave the chain's folder; the last stage's metrics.
 
-    ``given`` are the command's overrides, ``choices`` the options chosen in each config group. Every stage is composed
-    before the first one runs, so that a mistake in the last one shows at once.
+    All that can be wrong in any stage is found before the first one starts.
     """
-    bare = compose([*chosen(choices), f"chain={choices['chain']}"])
-    refuse_what_goes_nowhere(cfg, bare, given, choices["chain"])
+    from aelab.run.rehearsal import rehearse, speaking_of
+    from aelab.run.sources import Sources
+
     check(resolved(cfg))
-    plans = plan(cfg.chain)
-    shared = shared_overrides(cfg, choices)
-    configs = {}
-    for stage in plans:
-        with speaking_of(stage, cfg.chain):
-            configs[stage.name] = resolved(compose([*shared, *stage.overrides]))
-            check(configs[stage.name])
-    begin(folder, cfg, given)
+    chosen = f"chain={command.choices['chain']}"
+    plans = plan(cfg, command.choices, lambda: compose([*command.own_configs, chosen]).chain)
+    sources = Sources()
+    kinds = [kind for kind in cfg.chain.stages if cfg.chain[kind].get("like") is None]
+    refuse_what_reaches_no_stage([*command.given, *of_experiment(cfg, command)], command.choices["chain"], kinds)
+    rehearse(plans, sources, folder)
+    begin(folder, cfg, command.given)
     done: dict[str, Stage] = {}
     main = [p.name for p in plans if not p.baseline][-1]
     for number, stage in enumerate(plans, 1):
-        say = partial(report.say, f"stage {number}/{len(plans)} {stage.name}:")
-        composed = configs[stage.name]
-        if "group" in composed.logger:  # in W&B a stage is a run of its chain's group
-            composed.logger.group = composed.logger.group or folder.name
-            composed.logger.job_type = stage.name
-        if stage.name == main:  # the stage by whose validation metric a sweep may prune
-            pruning = {name: node for name, node in cfg.callbacks.items() if name == "pruning"}
-            composed.callbacks = {**composed.callbacks, **pruning}
-        hands_on = stage.name in {p.below for p in plans}
-        with speaking_of(stage, cfg.chain):
-            command = [*shared, *stage.overrides]
-            done[stage.name] = run_stage(composed, command, cfg.chain, done.get(stage.below), hands_on, say)
+        with speaking_of(stage):
+            pruning = cfg.callbacks.get("pruning") if stage.name == main else None
+            config = as_run(stage, folder, done.get(stage.below), pruning)
+            node = OmegaConf.to_container(config.data)
+            below = done[stage.below].key if stage.below else None
+            key = stages.key_of(config, sources.fingerprint(node), below)
+            wanted = Wanted(config, key, hands_on=stage.name in {p.below for p in plans})
+            run_here = partial(run_stage, wanted.cfg, stage, command, sources.of(node), f"stage {number}/{len(plans)}")
+            say = partial(report.say, f"stage {number}/{len(plans)} {stage.name}:")
+            place = Path(cfg.chain.store).expanduser() / f"{stage.options.get('model', stage.name)}-{key}"
+            done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say)
+        if done[stage.name].found:
+            say(f"found in {place}")
     metrics = dict(done[main].metrics)
     if cfg.chain.baseline:
-        metrics |= baselines(cfg, done, main)
+        metrics |= baselines(next(p.config for p in plans if p.name == main), sources, done, main)
     record(folder, done, main, metrics)
     report.print_chain(folder, done, main, metrics, how_to_look(done[main].folder))
     return metrics
 
 
+def as_run(stage: Plan, folder: Path, below: Stage | None, pruning: DictConfig | None) -> DictConfig:
+    """The stage's config as its run has it: where it stands, what it is in W&B, and where a trial reports."""
+    config = resolved(stage.config)
+    config.below = str(below.folder) if below else None
+    if "group" in config.logger:  # in W&B a stage is a run of its chain's group
+        config.logger.group = config.logger.group or folder.name
+        config.logger.job_type = stage.name
+    if pruning is not None:
+        config.callbacks.pruning = pruning
+    return config
+
+
 def run_stage(
-    cfg: DictConfig, overrides: list[str], chain: DictConfig, below: Stage | None, hands_on: bool,
-    say: Callable[[str], None],
-) -> Stage:  # fmt: skip
-    """One stage, found or run; ``cfg`` is what ``overrides`` compose to."""
+    cfg: DictConfig, stage: Plan, command: Command, source: Any, number: str, place: Path, resume: bool
+) -> None:
+    """Run a stage in ``place``, or go on with it there: an ordinary run, left with its ordinary command."""
     from aelab.run.train import run
 
-    if below:
-        cfg.below = str(below.folder)
-        overrides = [*overrides, f"below={quoted(cfg.below)}"]
-    key = stages.key_of(cfg, below.key if below else None)
-    command = shlex.join(["aelab", *overrides])
+    report.say(f"{number} {stage.name}  {stage.words}")
+    words = ordinary_command(stage, cfg.below, command)
+    if command.verbose:
+        report.say(words)
+    if resume:
+        files.write_text(place / "config.yaml", OmegaConf.to_yaml(cfg))
+    run(OmegaConf.merge(cfg, {"resume": str(place) if resume else None}), place, words, source)
 
-    def run_here(place: Path, resume: bool) -> None:
-        say(command)
-        cfg.resume = str(place) if resume else None
-        run(cfg, place, command)
 
-    place = Path(chain.store).expanduser() / f"{model_name(overrides)}-{key}"
-    result = stages.find_or_run(place, key, chain.fresh, hands_on, run_here, say)
-    if result.found:
-        say(f"found in {result.folder}")
-    return result
+def ordinary_command(stage: Plan, below: str | None, command: Command) -> str:
+    """The command of an ordinary run that gives the same weights as ``stage``."""
+    usual = {group: option for group, option in command.choices.items() if group in own_groups() and group != "model"}
+    asked = {group: option for group, option in stage.options.items() if usual.get(group) != option}
+    chosen = [f"{group}={quoted(option)}" for group, option in asked.items()]
+    bare, wanted = (
+        {key: node for key, node in OmegaConf.to_container(config).items() if key in of_run()}
+        for config in (compose([*command.own_configs, *chosen]), resolved(stage.config))
+    )
+    where = [f"below={quoted(below)}"] if below else []
+    return shlex.join(["aelab", *command.own_configs, *chosen, *changes(bare, wanted), *where])
+
+
+def of_experiment(cfg: DictConfig, command: Command) -> list[str]:
+    """What an experiment's file changes at the root of a run's own groups, as overrides."""
+    if command.choices.get("experiment") is None:
+        return []
+    bare, changed = (
+        {key: node for key, node in OmegaConf.to_container(config).items() if key in (*own_groups(), "below")}
+        for config in (compose(command.own_configs), resolved(cfg))
+    )
+    return list(changes(bare, changed))
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The config of an ordinary run, by Hydra's own rules, resolved."""
+    import hydra
+
+    words = [word for word in overrides if not word.startswith("--")]  # a folder of --config-dir is known already
+    return resolved(hydra.compose("config", words))
 
 
 def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
@@ -104,44 +149,25 @@ def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
 
 
-def compose(overrides: list[str]) -> DictConfig:
-    """The config of an ordinary run, by Hydra's own rules."""
-    import hydra
-
-    return hydra.compose("config", overrides)
-
-
-def shared_overrides(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
-    """Overrides that give an ordinary run what all stages share, however the chain got it."""
-    bare = compose(chosen(choices))
-    shared = roots(shared=True)
-    changed = [f"{key}={quoted(value)}" for node in shared for key, value in differences(bare[node], cfg[node], node)]
-    return chosen(choices) + changed
-
-
-def chosen(choices: dict[str, str]) -> list[str]:
-    """The options of the config groups that all stages share."""
-    return [f"{group}={choices[group]}" for group in roots(shared=True) if group in choices]
-
-
-def baselines(cfg: DictConfig, done: dict[str, Stage], main: str) -> dict[str, float]:
+def baselines(cfg: DictConfig, sources: "Sources", done: dict[str, Stage], main: str) -> dict[str, float]:
     """What the chain's last stage is held against: the same net without pretraining, and logistic PCA."""
     scratch = done["scratch"].metrics if "scratch" in done else {}  # not every chain calls it so
     figures = [figure for figure in ("squared_error", "class_error") if f"test/{figure}" in scratch]
     metrics = {f"test/scratch_{figure}": scratch[f"test/{figure}"] for figure in figures}
     if "test/squared_error" in done[main].metrics:
-        error = logistic_pca_error(cfg, done[main].folder)
+        error = logistic_pca_error(cfg, sources, done[main].folder)
         if error is not None:
             metrics["test/logistic_pca_squared_error"] = error
     return metrics
 
 
-def logistic_pca_error(cfg: DictConfig, folder: Path) -> float | None:
+def logistic_pca_error(cfg: DictConfig, sources: "Sources", folder: Path) -> float | None:
     """Squared error of a test image for logistic PCA with linear codes as large as that run's; None for real data."""
     from aelab.functional.likelihood import squared_error
     from aelab.functional.logistic_pca import fit_linear_logistic_pca, reconstruct
+    from aelab.run.assembly import build_data
 
-    data = build(cfg.data, "data", seed=cfg.seed, batch_size=1, below=[])
+    data = build_data(cfg, [], sources.of(OmegaConf.to_container(cfg.data)))
     if not data.unit_interval:
         return None
     n_code = run_folder.load(folder).encode(data.test.x[:1]).shape[1]

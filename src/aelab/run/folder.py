@@ -4,6 +4,7 @@ config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.
 """
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """A row an epoch; the columns are all names that any epoch has, ``epoch`` first."""
-    columns = ["epoch", *sorted({name for row in rows for name in row} - {"epoch"})]
+    """One row per epoch; the columns are all names that any epoch has, ``epoch`` first."""
+    write_whole(path, lambda part: part.write_bytes(_table(rows)))
 
-    def write(part: Path) -> None:
-        with part.open("w", newline="") as file:
-            table = csv.DictWriter(file, columns)
-            table.writeheader()
-            table.writerows(rows)
 
-    write_whole(path, write)
+def _table(rows: list[dict[str, float]]) -> bytes:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, ["epoch", *sorted({name for row in rows for name in row} - {"epoch"})])
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue().encode()
 
 
 def read_history(folder: Path) -> dict[str, list[float]]:
@@ -38,6 +39,15 @@ def read_history(folder: Path) -> dict[str, list[float]]:
     with path.open() as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
+
+
+def mend_history(folder: Path) -> None:
+    """Write history.csv again from last.ckpt, which holds its rows too, unless it is what they give."""
+    path = folder / "history.csv"
+    callbacks = read_checkpoint(folder, "last", "resume").get("callbacks", {})
+    rows = next((state["rows"] for state in callbacks.values() if "rows" in state), None)
+    if rows is not None and not (path.exists() and path.read_bytes() == _table(rows)):
+        write_history(path, rows)
 
 
 def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
@@ -78,7 +88,7 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     """
     from aelab.config.build import build, build_model
 
-    folder = last_stage(folder)
+    folder = last_stage(folder, "load")
     cfg = read_config(folder, "load")
     checkpoint = read_checkpoint(folder, weights, "load")
     layers = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
@@ -89,10 +99,15 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     return model.eval()
 
 
-def last_stage(folder: str | Path) -> Path:
+def last_stage(folder: str | Path, key: str) -> Path:
     """The run that a chain's folder came to; any other folder is itself."""
     path = Path(folder) / "chain.json"
-    return Path(folder) / read_json(path)["link"] if path.exists() else Path(folder)
+    if not path.exists():
+        return Path(folder)
+    try:
+        return Path(folder) / read_json(path)["link"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{key}: {path} is damaged; give the chain's command again, it finds its stages") from error
 
 
 def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
@@ -112,7 +127,7 @@ def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") ->
 
     if folder is None:
         return []
-    folder = last_stage(folder)
+    folder = last_stage(folder, key)
     read_config(folder, key)
     path = Path(folder) / name
     if not path.is_file():

@@ -43,7 +43,7 @@ def run_page(folder: Path) -> str:
 def chain_page(folder: Path) -> str:
     """As a run's, with a table of the stages."""
     about = files.read_json(folder / "chain.json")
-    main = run_folder.last_stage(folder)
+    main = run_folder.last_stage(folder, "run")
     metrics = metrics_of(folder)
     measured = {name: stage["metrics"] for name, stage in about["stages"].items()}
     names = [name for name in LINES if any(name in stage for stage in measured.values())]

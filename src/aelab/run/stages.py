@@ -1,7 +1,8 @@
-"""The store of finished stages: a stage that anybody wants again is found, not run.
+"""One stage of a chain: its two keys, the state of its folder, and how it is found, measured or run.
 
-A stage is an ordinary run folder under the name ``MODEL-KEY``. The key is a hash of everything that can change the
-result, so an equal key means an equal result, and a stage is never run twice, by nobody.
+A stage is an ordinary run folder ``MODEL-KEY`` in the store. KEY is a hash of everything that can change the weights,
+so equal keys mean equal weights, and no process trains a stage that another one has trained. What is measured on the
+weights (``evaluate``) is no part of it: where that is something else the stage is measured again, and not trained.
 """
 
 import errno
@@ -13,19 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from aelab import files, locks
 from aelab.config.schema import that_change
 from aelab.errors import UserError
 from aelab.run import folder as run_folder
 
-MATHEMATICS = 2  # raise it when a change of the code changes what a stage learns: old stages are then not found
-
-_fingerprints: dict[str, str] = {}
+MATHEMATICS = 3  # raise it when a change of the code changes what a stage learns: old stages are then not found
 
 
 class Stage(NamedTuple):
-    """A finished stage: its folder, what it measured, what it took, and whether it was there already."""
+    """A finished stage: its folder, what it measured, what it took, and whether its weights were there already."""
 
     folder: Path
     key: str
@@ -34,35 +34,35 @@ class Stage(NamedTuple):
     found: bool
 
 
-def key_of(cfg: DictConfig, below: str | None) -> str:
-    """Hash of the resolved config that can change the result, of the data's bytes and of the stage below."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    relevant = [that_change(what, plain) for what in ("weights", "evaluation")]
-    del relevant[0]["below"], relevant[0]["chain"]  # the key of the stage below; what a chain has of a stage is ``cfg``
-    relevant[0]["data"].pop("source", None)  # what it gives stands for it
-    content = [MATHEMATICS, *relevant, data_fingerprint(plain["data"]["source"]), below]
+class Wanted(NamedTuple):
+    """What a stage has to be: the config of its run, its key, and whether a later stage stands on its layers."""
+
+    cfg: DictConfig
+    key: str
+    hands_on: bool
+
+
+def key_of(cfg: DictConfig, data: str, below: str | None) -> str:
+    """Hash of all that can change the weights: the resolved config, the ``data``'s fingerprint, the key ``below``."""
+    relevant = that_change("weights", OmegaConf.to_container(cfg, resolve=True))
+    for said_otherwise in ("below", "chain"):  # by the key of the stage below, and by ``cfg`` itself
+        relevant.pop(said_otherwise, None)
+    relevant["data"].pop("source", None)  # the fingerprint stands for it
+    content = [MATHEMATICS, relevant, data, below]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def data_fingerprint(source: dict[str, Any]) -> str:
-    """Hash of the data that ``source`` gives; read once a process."""
-    from aelab.config.build import build
-    from aelab.data.arrays import fingerprint
-
-    name = json.dumps(source, sort_keys=True)
-    if name not in _fingerprints:
-        _fingerprints[name] = fingerprint(build(source, "data.source"))
-    return _fingerprints[name]
+def measured_by(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a config that says what is measured on the weights."""
+    return that_change("evaluation", OmegaConf.to_container(cfg, resolve=True))
 
 
-def find_or_run(
-    folder: Path, key: str, fresh: bool, hands_on: bool, run: Callable[[Path, bool], Any], say: Callable
-) -> Stage:
+def find_or_run(folder: Path, wanted: Wanted, fresh: bool, run: Callable[[Path, bool], Any], say: Callable) -> Stage:
     """The stage in ``folder``: as it is when it is whole, else run there, going on where it was killed.
 
-    ``run(folder, resume)`` does the run. Of several processes that want the stage at once one runs it, the others wait.
-    ``fresh`` runs it beside the old one, which it replaces when it is whole. ``hands_on``: a later stage stands on it,
-    so that it is not whole without its layers.
+    ``run(folder, resume)`` does the run; a stage whose training is over is resumed only to be measured. Of several
+    processes that want the stage at once one runs it, the others wait. ``fresh`` runs it beside the old one, which it
+    replaces when it is whole.
     """
     lock = lock_of(folder)
     try:
@@ -72,22 +72,27 @@ def find_or_run(
             say("another process is at this stage; waiting for it")
         with locks.alone(lock):
             recover(folder)
-            if not fresh and state_of(folder, hands_on) == "finished":
-                return Stage(folder, key, *figures_of(folder), found=True)
             place = folder.with_name(f"{folder.name}.fresh") if fresh else folder
-            state = state_of(place, hands_on)
+            state = state_of(place, wanted)
+            found = state in ("finished", "unmeasured") and not fresh
             if state == "damaged":
                 say(f"{place} is damaged or half-written; it is run again")
                 shutil.rmtree(place)
+            elif state == "unmeasured":
+                say(f"{place} is measured again, not trained")
+                (place / "metrics.json").unlink(missing_ok=True)  # killed meanwhile, it is still to be measured
             elif state == "stopped":
                 say(f"goes on from {place / 'last.ckpt'}")
-                for part in place.glob(".*.part"):  # what the killed run was writing
-                    part.unlink()
+            for part in place.glob(".*.part"):  # what a killed run was writing
+                part.unlink()
+            resumes = (place / "last.ckpt").exists()
+            if resumes:
+                run_folder.mend_history(place)
             if state != "finished":
-                run(place, state == "stopped")
+                run(place, resumes)
             if fresh:
                 replace(place, folder)
-            return Stage(folder, key, *figures_of(folder), found=False)
+            return Stage(folder, wanted.key, *figures_of(folder), found)
     except OSError as error:
         where = Path(error.filename) if isinstance(error.filename, str) else None
         inside = where is not None and (where.is_relative_to(folder.parent) or folder.parent.is_relative_to(where))
@@ -102,28 +107,41 @@ def lock_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name.removesuffix('.fresh').removesuffix('.replaced')}.lock")
 
 
-def state_of(folder: Path, hands_on: bool = False) -> str:
-    """``absent``, ``finished``, ``stopped`` (to be resumed) or ``damaged`` (to be run again)."""
+def state_of(folder: Path, wanted: Wanted | None = None) -> str:
+    """What is in a stage's folder.
+
+    ``absent``; ``damaged``: to be run again; ``stopped``: to be resumed; ``unmeasured``: trained, but its figures or
+    layers are not whole or measure something else than ``wanted``; ``finished``.
+    """
     if not folder.exists():
         return "absent"
     try:
-        epochs = run_folder.read_config(folder, "stage").train.epochs
-        for weights in ("last", "best"):
-            if (weights == "last" and epochs) or (folder / f"{weights}.ckpt").exists():
-                run_folder.read_checkpoint(folder, weights, "stage")
-        if not (folder / "metrics.json").exists():
-            return "stopped" if epochs else "damaged"
-        figures_of(folder)
-        if hands_on or (folder / "layers.pt").exists():
-            run_folder.read_layers(folder, "stage")
-        return "finished"
-    except (UserError, ValueError, OSError):
+        cfg = run_folder.read_config(folder, "stage")
+        trains = cfg.train.epochs > 0
+        for weights in ("last", "best") if trains else ():
+            run_folder.read_checkpoint(folder, weights, "stage")
+        if cfg.below is not None:
+            run_folder.read_layers(folder, "stage", "below.pt")
+        asked = measured_by(cfg)
+    except (UserError, OmegaConfBaseException, TypeError):
         return "damaged"
+    if not (folder / "metrics.json").exists():
+        return "stopped" if trains else "damaged"
+    try:
+        figures_of(folder)
+        if (wanted is not None and wanted.hands_on) or (folder / "layers.pt").exists():
+            run_folder.read_layers(folder, "stage")
+    except (UserError, ValueError, OSError):
+        return "unmeasured"
+    return "finished" if wanted is None or asked == measured_by(wanted.cfg) else "unmeasured"
 
 
 def figures_of(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """metrics.json and timing.json."""
-    return files.read_json(folder / "metrics.json"), files.read_json(folder / "timing.json")
+    """metrics.json and timing.json. Raises ValueError for what is no mapping of numbers."""
+    both = files.read_json(folder / "metrics.json"), files.read_json(folder / "timing.json")
+    if not all(isinstance(figures, dict) for figures in both):
+        raise ValueError("no mapping of figures")
+    return both
 
 
 def replace(new: Path, old: Path) -> None:

@@ -1,43 +1,75 @@
-"""The store of finished stages as a person looks at it: what is in it, how large, and what may go."""
+"""The folder of finished stages as a person looks at it: what is in it, how good, how large, how old; what may go.
 
+Only stages are listed and deleted, whatever else lies in that folder.
+"""
+
+import re
 import shutil
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
 
 from aelab import locks
 from aelab.errors import UserError
 from aelab.run import folder as run_folder
 from aelab.run import stages
 
+NAME = re.compile(r".+-[0-9a-f]{16}(\.fresh|\.replaced)?")  # MODEL-KEY, and its neighbours while it is run anew
+ERRORS = ("test/class_error", "test/squared_error", "test/nll", "test/loss")  # the first that there is tells how good
+
 
 class Entry(NamedTuple):
-    """What the store says of one stage."""
+    """What the store says of one stage: ``what`` it is, its ``error`` figure, bytes, and seconds since it changed."""
 
     name: str
     state: str
-    data: str
+    what: str
+    error: str
     n_bytes: int
-    command: str
+    age: float
 
 
 def entries(store: Path) -> list[Entry]:
     """Every stage in the store, by name."""
     if not store.is_dir():
         return []
-    return [entry(folder) for folder in sorted(store.iterdir()) if folder.is_dir()]
+    return [entry(folder) for folder in sorted(store.iterdir()) if is_stage(folder)]
+
+
+def is_stage(folder: Path) -> bool:
+    """Whether a folder is a stage's, whole or not: by its name, and by what only a stage's has in it or beside it."""
+    ours = (folder / "config.yaml", folder / "command.txt", stages.lock_of(folder))
+    return bool(
+        NAME.fullmatch(folder.name)
+        and folder.is_dir()
+        and not folder.is_symlink()
+        and any(path.exists() for path in ours)
+    )
 
 
 def entry(folder: Path) -> Entry:
     """Of one stage, whatever state it is in; sizes count a file with two names once."""
-    try:
-        data = str(run_folder.read_config(folder).data.name)
-    except (UserError, AttributeError):
-        data = ""
     state = "at work" if locks.is_held(stages.lock_of(folder)) else stages.state_of(folder)
-    command = folder / "command.txt"
-    return Entry(folder.name, state, data, size_of(folder), command.read_text().strip() if command.exists() else "")
+    try:
+        what = what_it_is(run_folder.read_config(folder))
+    except UserError:
+        what = ""
+    figures = stages.figures_of(folder)[0] if state == "finished" else {}
+    error = next((f"{figures[name]:.4g} {name.removeprefix('test/')}" for name in ERRORS if name in figures), "")
+    age = time.time() - max(path.stat().st_mtime for path in (folder, *folder.glob("*.json")))
+    return Entry(folder.name, state, what, error, size_of(folder), age)
+
+
+def what_it_is(cfg: DictConfig) -> str:
+    """``64 units on digits, seed 0, on rbm-…``, as far as the config says it."""
+    units = next((n for key in ("n_hidden", "n_code") if (n := OmegaConf.select(cfg, f"model.{key}"))), None)
+    data, seed, below = (OmegaConf.select(cfg, key) for key in ("data.name", "seed", "below"))
+    words = [f"{units} units" if units else "", f"{data}" if data else "", f"seed {seed}" if seed is not None else ""]
+    return ", ".join([*filter(None, words), *([f"on {Path(below).name}"] if below else [])])
 
 
 def size_of(folder: Path) -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,10 +21,11 @@ from aelab.run import folder as run_folder
 PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
 
 
-def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
+def run(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> dict[str, float]:
     """Train as ``cfg`` says in ``folder``, in this process or, for several devices, in one of their own.
 
-    Returns the final metrics. Raises ``UserError`` for anything a person can mend.
+    ``source`` are the samples of ``cfg.data``, where they were read already. Returns the final metrics. Raises
+    ``UserError`` for anything a person can mend.
     """
     if cfg.resume is None:
         if (folder / "last.ckpt").exists():  # a start that never finished an epoch left nothing to lose
@@ -34,7 +36,7 @@ def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
     for part in folder.glob(".*.part"):  # what a killed process was writing
         part.unlink()
     if cfg.hardware.devices == 1 and cfg.hardware.num_nodes == 1:
-        return train(cfg, folder)
+        return train(cfg, folder, source)
     check_devices(cfg)
     resume = [] if cfg.resume is None else ["--resume"]
     done = subprocess.run([sys.executable, "-m", "aelab.run.train", str(folder), *resume], check=False)
@@ -45,14 +47,14 @@ def run(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
     return files.read_json(folder / "metrics.json")
 
 
-def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
+def train(cfg: DictConfig, folder: Path, source: Any = None) -> dict[str, float]:
     """One process's part of a run; leaves a run folder and returns its metrics."""
     import pytorch_lightning as pl
     import torch
 
-    from aelab.config.build import build, build_model, made_from_layers
-    from aelab.models.training import Training
+    from aelab.config.build import build
     from aelab.rbm.layer import save_layers
+    from aelab.run.assembly import build_data, build_in_training
     from aelab.run.callbacks import build_callbacks, refusal
     from aelab.run.checkpoint import EpochEnd
     from aelab.run.progress import Bar, Clock
@@ -65,20 +67,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, float]:
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None
     layers = run_folder.read_layers(cfg.below, "below")
     pl.seed_everything(cfg.seed, verbose=False)
-    stands_on = [] if made_from_layers(cfg.model) else layers
-    data = build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=stands_on)
-    model = build_model(cfg.model, data.shape, layers, data.n_classes)
-    model.corruption = build(cfg.corruption, "corruption").bind(data.shape, data.ends)
+    data = build_data(cfg, layers, source)
+    model = build_in_training(cfg, data, layers)
     if layers and checkpoint is None:
         save_layers(folder / "below.pt", layers)
-    model.training_plan = Training(
-        optimizer=build(cfg.optimizer, "optimizer"),
-        schedule=build(cfg.schedule, "schedule"),
-        corruption=model.corruption,
-        clip=cfg.train.clip,
-        epochs=cfg.train.epochs,
-        seed=cfg.seed,
-    )
     if checkpoint is None:
         model.initialize_from(data)
     else:

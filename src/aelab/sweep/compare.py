@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aelab.config.overrides import leaves
 from aelab.config.schema import role_of
 from aelab.errors import UserError
 from aelab.files import read_json, write_text
@@ -65,11 +66,13 @@ def read_run(folder: Path, name: str) -> Run:
     import yaml
 
     try:
+        cfg = yaml.safe_load((folder / "config.yaml").read_text())
+        settings = {key: value if isinstance(value, int | float) else str(value) for key, value in leaves(cfg)}
         return Run(
             name,
             read_history(folder) if (folder / "history.csv").exists() else {},
             read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {},
-            _flat(yaml.safe_load((folder / "config.yaml").read_text())),
+            settings,
         )
     except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"runs: {folder} is damaged ({str(error).splitlines()[0]}); leave it out") from error
@@ -113,10 +116,3 @@ def learning_curves(runs: Sequence[Run]) -> "Figure":
     handles = [matplotlib.lines.Line2D([], [], color=colour) for colour in colours]
     figure.legend(handles, [run.name for run in runs], loc="outside lower center", fontsize=8)
     return figure
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {prefix: node if isinstance(node, int | float) else str(node)}
-    parts = [_flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
-    return {key: value for part in parts for key, value in part.items()}

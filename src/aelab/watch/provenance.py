@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from aelab.config.overrides import leaves
 from aelab.config.schema import role_of, roots
 
 
@@ -15,28 +16,18 @@ def settings(cfg: dict[str, Any]) -> dict[str, Any]:
     The class of a node is its ``kind``: ``optimizer.kind: Adam``. Dotted keys are what overrides and W&B sweeps give.
     """
     stages = (cfg.get("chain") or {}).get("stages")  # they choose the rest themselves
-    said = ["chain", *roots(shared=True)] if stages else [name for name in cfg if name != "chain"]
+    said = ["chain", *roots(shared=True)] if stages is not None else [name for name in cfg if name != "chain"]
     flat = leaves({name: cfg[name] for name in said if name in cfg})
     return {
         kind_of(key): str(value).rsplit(".", 1)[-1] if key.endswith("._target_") else value
         for key, value in flat
-        if not role_of(key).noise and value not in (None, [], {})
+        if not role_of(key).noise and value not in (None, [], {}) and not key.endswith("._partial_")
     }
 
 
 def kind_of(key: str) -> str:
     """optimizer._target_ → optimizer.kind."""
     return key.removesuffix("._target_") + ".kind" if key.endswith("._target_") else key
-
-
-def leaves(node: Any, key: str = ""):
-    """(dotted key, value) of every leaf; a list is a leaf."""
-    if not isinstance(node, dict):
-        yield key, node
-        return
-    for name, value in node.items():
-        if name != "_partial_":
-            yield from leaves(value, f"{key}.{name}" if key else name)
 
 
 @functools.cache

@@ -1,0 +1,105 @@
+"""What can be wrong in any stage of a chain, found before the first one starts.
+
+All that a run builds is built, but for the training: the data, split as they will be; optimiser, schedule and
+corruption with their values; the model on torch's device ``meta``, where tensors have shapes and no numbers.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from aelab.config.build import check, made_from_layers, resolved
+from aelab.config.messages import one_line
+from aelab.data.batches import Data, Split
+from aelab.errors import UserError
+from aelab.models.base import Base
+from aelab.models.training import make_optimizer
+from aelab.rbm.layer import Layer
+from aelab.run.assembly import build_data, build_in_training
+from aelab.run.callbacks import build_callbacks
+from aelab.run.plan import Plan
+from aelab.run.sources import Sources
+from aelab.run.train import check_devices
+
+
+@contextmanager
+def speaking_of(stage: Plan) -> Iterator[None]:
+    """What a person can mend in ``stage`` is said of the chain's keys."""
+    try:
+        yield
+    except Exception as error:
+        line = one_line(error)
+        if line is None:
+            raise
+        raise UserError(stage.of_chain(line)) from error
+
+
+def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
+    """Raise ``UserError`` for what a stage would refuse once it runs; what only its training can show is left."""
+    split: dict[str, Data] = {}
+    handed: dict[str | None, list[Layer] | None] = {None: []}
+    above = {plan.below: plan.name for plan in plans}
+    for plan in plans:
+        with speaking_of(plan):
+            cfg = resolved(plan.config)
+            check(cfg)
+            check_devices(cfg)
+            build_callbacks(cfg.callbacks, folder)
+            node = OmegaConf.to_container(cfg.data)
+            asked = json.dumps([node, cfg.seed, cfg.train.batch_size])
+            if asked not in split:
+                split[asked] = build_data(cfg, [], sources.of(node))
+            layers = handed[plan.below]
+            if layers is None:  # one below could only be built with numbers: this one is checked when it runs
+                handed[plan.name] = None
+                continue
+            data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
+            model = on_meta(plan, data, layers)
+            handed[plan.name] = None if model is None else model.hand_on()
+            if plan.name in above and handed[plan.name] == []:
+                kind = type(model).__name__
+                raise UserError(f"model: {kind} hands no layer on that {above[plan.name]} could stand on; take another")
+
+
+def standing_on(layers: list[Layer], data: Data) -> Data:
+    """``data`` as a model on top of ``layers`` sees them, without numbers."""
+    if not layers:
+        return data
+    data = copy.copy(data)
+    data.below = layers
+    units = layers[-1].W.shape[1]
+    for name in ("train", "val", "test"):
+        part = getattr(data, name)
+        setattr(data, name, Split(torch.empty(len(part.x), units, device="meta"), part.y))
+    return data
+
+
+def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Base | None:
+    """The model of ``plan`` in training, without numbers; None where it cannot be built so.
+
+    Raises ``UserError`` for what it refuses, for values that its optimiser or schedule refuses, and for its size.
+    """
+    try:
+        with torch.device("meta"):
+            model = build_in_training(plan.config, data, layers)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+        torch.empty(size, dtype=torch.uint8, device="cpu")  # no page of it is touched
+    except (RuntimeError, OverflowError, TypeError) as error:
+        text = str(error).lower()
+        if not any(word in text for word in ("overflow", "allocate", "memory")):
+            return None
+        where = next((key for part in plan.parts for key in part.by_key if part.place_of(key)), "model")
+        raise UserError(f"{where}: a model of this size does not fit into memory; give fewer units") from error
+    training = model.training_plan
+    make_optimizer(training.optimizer, [nn.Parameter(torch.zeros(1))])
+    for progress in (0.0, 0.5, 1.0):
+        training.schedule(progress)
+    with suppress(RuntimeError):  # it may want numbers that are not there; what it refuses by name comes through
+        model.initialize_from(data)
+    return model
