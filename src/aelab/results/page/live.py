@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aelab.data.batches import Data
-from aelab.functional.activation import ACTIVATIONS
+from aelab.functional.activation import ACTIVATIONS, UNITS, activation
 from aelab.functional.pca import fit_pca, project
 from aelab.models.base import Base
 from aelab.models.deep_belief_network import DeepBeliefNetwork
@@ -89,8 +89,8 @@ def chain_part(model: Base, data: Data) -> Part | None:
         return None
     if top.log_var_visible is not None or "relu" in (top.visible, top.hidden) or top.W.numel() > MOST_WEIGHTS:
         return None
-    up = program([linear_of(top.W, top.b_hidden), unit_module(top.hidden)], len(top.W))
-    down = program([linear_of(top.W.t(), top.b_visible), unit_module(top.visible)], top.W.shape[1])
+    up = program([linear_of(top.W, top.b_hidden), activation(UNITS[top.hidden])], len(top.W))
+    down = program([linear_of(top.W.t(), top.b_visible), activation(UNITS[top.visible])], top.W.shape[1])
     to_pixels = program([*downward(below), *downward(data.below)], len(top.W) - n_labels)
     if to_pixels is None:
         return None
@@ -141,11 +141,7 @@ def downward(layers: list[Layer]) -> list[nn.Module]:
     """The means of each layer's visible units given those above it, as modules."""
     if not layers:
         return []
-    return [*unroll(layers, None)[1], unit_module(layers[0].visible)]
-
-
-def unit_module(unit: str) -> nn.Module:
-    return {"bernoulli": nn.Sigmoid, "gaussian": nn.Identity, "relu": nn.ReLU}[unit]()
+    return [*unroll(layers, "as_layers")[1], activation(UNITS[layers[0].visible])]
 
 
 def linear_of(W: Tensor, bias: Tensor) -> nn.Linear:
