@@ -140,6 +140,9 @@ def test_data_are_read_and_hashed_once_a_chain(capsys, tmp_path, monkeypatch):
         counted["read"].clear(), counted["hashed"].clear()
 
 
+KNN = "evaluate.knn={_target_:aelab.results.metrics.NearestNeighbours,neighbours:3}"
+
+
 @quick
 def test_another_evaluation_measures_again_and_trains_nothing(capsys, tmp_path, monkeypatch):
     first = run_tiny(capsys, tmp_path)
@@ -147,7 +150,7 @@ def test_another_evaluation_measures_again_and_trains_nothing(capsys, tmp_path, 
     layers = (first.stage("rbm2") / "layers.pt").read_bytes()
     monkeypatch.setattr("aelab.models.training.Trained.training_step", lambda *_: 1 / 0)
 
-    again = run_tiny(capsys, tmp_path, "evaluate.knn=3", "evaluate.weights=best", name="again")
+    again = run_tiny(capsys, tmp_path, KNN, "evaluate.weights=best", name="again")
 
     assert again.outcome.status == 0, again.outcome.error
     assert again.keys() == first.keys() and set(again.found().values()) == {True}
@@ -156,13 +159,13 @@ def test_another_evaluation_measures_again_and_trains_nothing(capsys, tmp_path, 
     assert (again.stage("rbm2") / "layers.pt").read_bytes() == layers
     for name in again.found():
         assert "test/knn_error" in files.read_json(again.stage(name) / "metrics.json")
-        assert run_folder.read_config(again.stage(name)).evaluate.knn == 3
-    assert "measured again" not in run_tiny(capsys, tmp_path, "evaluate.knn=3", "evaluate.weights=best").outcome.output
+        assert run_folder.read_config(again.stage(name)).evaluate.knn.neighbours == 3
+    assert "measured again" not in run_tiny(capsys, tmp_path, KNN, "evaluate.weights=best").outcome.output
 
 
 @quick
 def test_a_stage_of_its_own_evaluation(capsys, tmp_path):
-    chain = run_tiny(capsys, tmp_path, "+chain.finetune.evaluate.knn=3")
+    chain = run_tiny(capsys, tmp_path, f"+chain.finetune.{KNN}")
     measured = {name: files.read_json(chain.stage(name) / "metrics.json") for name in chain.found()}
     assert [name for name, metrics in measured.items() if "test/knn_error" in metrics] == ["finetune"]
 

@@ -230,7 +230,7 @@ def test_the_key_has_all_that_changes_the_weights_and_nothing_else(monkeypatch):
     for change in (
         "logger=csv", "logger.project=other", "objective=test/loss", "direction=maximize", "data.root=/there",
         "data.cache=/there", "data.download=false", "chain.store=/there", "below=/there", "resume=/there",
-        "chain=deep_autoencoder", "evaluate.weights=best", "evaluate.knn=0", "hardware.threads=3",
+        "chain=deep_autoencoder", "evaluate.weights=best", "evaluate.knn=null", "hardware.threads=3",
         "hardware=multi_gpu", "data.source.seed=1",
     ):  # fmt: skip
         assert key_of(composed(*beside, change), "data", None) == key, change
