@@ -54,6 +54,8 @@ OTHER = {
         "callbacks.checkpoints.every_n_train_steps=4 callbacks.checkpoints.monitor=val/loss"
         " | callbacks.checkpoints.mode=max"
     ),
+    "callbacks:learning_rate.logging_interval": "logger=wandb | callbacks.learning_rate.logging_interval=epoch",
+    "callbacks:learning_rate.log_momentum": "logger=wandb | callbacks.learning_rate.log_momentum=true",
     "callbacks:weight_averaging.decay": "callbacks.weight_averaging.decay=0.5",
     "callbacks:weight_averaging.update_every_n_steps": "callbacks.weight_averaging.update_every_n_steps=2",
     "callbacks:weight_averaging.update_starting_at_step": "callbacks.weight_averaging.update_starting_at_step=4",
@@ -358,7 +360,7 @@ def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
             "optimizer": str(saved["optimizer_states"]),
             "callbacks": str({k: v for k, v in saved["callbacks"].items() if not k.startswith("Clock")}),
         }
-    written = sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+    written = sorted(re.sub(r"tfevents.*", "tfevents", str(p.relative_to(folder))) for p in folder.rglob("*"))
     written += [p.read_bytes() for p in sorted(folder.rglob("*.png"))]
     written += sorted(path.name for path in kept.rglob("*"))
     said = [s for s in recorded.said if "timing" not in str(s)]

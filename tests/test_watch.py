@@ -2,11 +2,17 @@
 
 import re
 import sys
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from helpers import aelab, composed, small
 from omegaconf import OmegaConf
+from pytorch_lightning.loggers import Logger
+from wandb_files import read
 
+from aelab.config.build import build
+from aelab.errors import UserError
 from aelab.run import folder as run_folder
 from aelab.run.train import run
 from aelab.watch import loggers as watch
@@ -15,29 +21,98 @@ from aelab.watch import provenance
 TINY = ("evaluate.probe=null", "evaluate.knn=null")
 
 
-class Writer:
-    """Keeps what TensorBoard's writer would write."""
+class Ledger(Logger):
+    """A person's own: keeps what it is told, and which epochs were on disk then."""
 
-    def __init__(self):
-        self.rows, self.status = [], None
+    name = version = "ledger"
+    rows: ClassVar[list] = []
+    ended: ClassVar[list] = []
 
-    def log_metrics(self, metrics, step):
-        self.rows.append((step, metrics))
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+
+    def log_hyperparams(self, *_, **__):
+        """None are kept."""
+
+    def log_metrics(self, metrics, step=None):
+        saved = run_folder.read_history(self.folder).get("epoch", [])
+        self.rows.append((step, metrics, [int(epoch) for epoch in saved]))
 
     def finalize(self, status):
-        self.status = status
+        self.ended.append(status)
 
 
-def test_tensorboard_is_told_each_epoch_once_and_the_end(tmp_path, monkeypatch):
-    writer = Writer()
-    monkeypatch.setattr(watch, "no_logger", lambda folder, settings: watch.TensorBoard(writer))
-    monkeypatch.setattr(watch.no_logger, "__module__", "aelab.watch.loggers")
-    metrics = run(small("logger=csv", *TINY), tmp_path / "run", "aelab")
-    assert [step for step, _ in writer.rows] == [0, 1, 2]
+@pytest.fixture
+def ledger(monkeypatch):
+    ours = ("aelab.", "torch.", "pytorch_lightning.", "test_watch.")
+    monkeypatch.setattr("aelab.config.build.ALLOWED_TARGETS", ours)
+    Ledger.rows.clear()
+    Ledger.ended.clear()
+    return Ledger
+
+
+@pytest.mark.parametrize("model", ["model=autoencoder", "model=rbm"])
+def test_a_logger_of_ones_own_is_told_each_epoch_once_when_it_was_saved(model, ledger, tmp_path):
+    cfg = small(model, *TINY, "+logger.mine._target_=test_watch.Ledger")
+    metrics = run(cfg, tmp_path / "run", "aelab")
     history = run_folder.read_history(tmp_path / "run")
-    assert [row["val/loss"] for _, row in writer.rows[:2]] == pytest.approx(history["val/loss"])
-    assert writer.rows[2][1] == {name: value for name, value in metrics.items() if name.startswith("test/")}
-    assert writer.status == "success"
+    epochs = [(step, row) for step, row, saved in ledger.rows if row.get("epoch") in saved]
+    assert len(ledger.rows) == 3 and [step for step, _ in epochs] == [2, 5], "the update it was after, from 0"
+    for name, values in history.items():
+        assert [row[name] for _, row in epochs] == pytest.approx(values)
+    assert ledger.rows[2][:2] == (6, {name: value for name, value in metrics.items() if name.startswith("test/")})
+    assert ledger.ended[-1] == "success"
+
+
+def test_a_logger_may_stand_alone_or_beside_wandb(ledger, tmp_path):
+    run(small(*TINY, "+logger._target_=test_watch.Ledger", epochs=1), tmp_path / "alone", "aelab")
+    assert len(ledger.rows) == 2
+    cfg = small("logger=wandb", *TINY, "+logger.mine._target_=test_watch.Ledger", epochs=1)
+    run(cfg, tmp_path / "beside", "aelab")
+    (part,) = read(tmp_path / "beside")
+    assert part.epochs_of("val/loss") == [0] and len(ledger.rows) == 4
+    with pytest.raises(UserError, match=r"logger\.mine: Identity is no pytorch_lightning Logger"):
+        run(small(*TINY, "+logger.mine._target_=torch.nn.Identity"), tmp_path / "none", "aelab")
+
+
+@pytest.mark.parametrize(("model", "name"), [("autoencoder", "lr-Adam"), ("rbm", "lr-SGD")])
+def test_the_rate_of_every_update_is_seen(model, name, ledger, tmp_path):
+    """one_cycle from .04 of the rate up and down to 0, at the updates 0, 1/5, … 1 of training."""
+    words = (
+        f"model={model}",
+        "callbacks=learning_rate",
+        "+logger.mine._target_=test_watch.Ledger",
+        "schedule=one_cycle",
+    )
+    cfg = small(*TINY, *words, "schedule=one_cycle", "data.train_size=96", "train.batch_size=48", epochs=3)
+    run(cfg, tmp_path / "run", "aelab")
+    base = cfg.model.recipe.learning_rate if model == "rbm" else cfg.optimizer.lr
+    seen = {step: row[name] for step, row, _ in ledger.rows if name in row}
+    schedule = build(cfg.schedule, "schedule")
+    assert seen == pytest.approx({step: base * schedule(step / 5) for step in seen}) and set(seen) == {1, 3, 5}
+    assert run_folder.read_history(tmp_path / "run")["train/learning_rate"] == pytest.approx(list(seen.values()))
+
+
+def test_wandb_sees_the_rate_too(tmp_path):
+    run(small("logger=wandb", *TINY, "callbacks=learning_rate"), tmp_path / "run", "aelab")
+    (part,) = read(tmp_path / "run")
+    rates = [(row["trainer/global_step"], row["lr-Adam"]) for row in part.rows if "lr-Adam" in row]
+    assert [step for step, _ in rates] == [2, 5] and all(rate >= 0 for _, rate in rates)
+    assert part.epochs_of("val/loss") == [0, 1]
+
+
+def test_tensorboard_is_told_each_epoch_once_and_the_end(tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    metrics = run(small("logger=tensorboard", *TINY), tmp_path / "run", "aelab")
+    history, told = run_folder.read_history(tmp_path / "run"), {}
+    for file in sorted((tmp_path / "run").glob("events.out.tfevents.*")):
+        events = reading.EventAccumulator(str(file)).Reload()
+        for name in events.Tags()["scalars"]:
+            told.setdefault(name, []).extend((event.step, event.value) for event in events.Scalars(name))
+    assert [step for step, _ in told["val/loss"]] == [2, 5]
+    assert [value for _, value in told["val/loss"]] == pytest.approx(history["val/loss"])
+    assert told["test/loss"] == [(6, pytest.approx(metrics["test/loss"]))]
 
 
 def test_tensorboard_that_is_not_installed_is_said_in_one_line(tmp_path, capsys, monkeypatch):

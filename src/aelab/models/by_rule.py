@@ -65,7 +65,7 @@ class ByRule(Base):
         stop_if_exploded(loss.cpu(), self._loss_limit, self.current_epoch, self.rate_key)
         metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}
         metrics |= self.watch(train, self.trainer.datamodule.val.x[:WATCHED])
-        self.log_dict(metrics, sync_dist=self.trainer.world_size > 1)
+        self.log_epoch(metrics)
 
 
 def check_inputs(visible: Unit, data: Data) -> None:

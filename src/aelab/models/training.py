@@ -65,6 +65,7 @@ class Trained(pl.LightningModule):
         self.automatic_optimization = False
         self._terms: dict[str, list[Tensor]] = {}
         self._sizes: list[int] = []
+        self._validated: dict[str, Tensor] = {}
 
     # --- what a variant says --------------------------------------------------------------------------------------
 
@@ -220,13 +221,17 @@ class Trained(pl.LightningModule):
         averages = {name: (values * size).sum() / size.sum() for name, values in terms.items()}
         averages["loss"] = (loss * size).sum() / size.sum()
         stop_if_exploded(averages["loss"].cpu(), self._loss_limit, self.current_epoch, self.rate_key)
-        self.log_dict({f"train/{k}": v for k, v in averages.items()}, sync_dist=self.trainer.world_size > 1)
-        self.log("train/learning_rate", self._rate)
+        self.log_epoch({f"train/{k}": v for k, v in averages.items()} | {"train/learning_rate": self._rate})
+
+    def log_epoch(self, metrics: dict[str, Any]) -> None:
+        """Log what an epoch came to and its validation together: loggers are told after the epoch was saved, once."""
+        self.log_dict({**metrics, **self._validated}, sync_dist=self.trainer.world_size > 1)
 
     def validation_step(self, split: Split, index: int) -> None:
         """Loss terms and metrics of the whole validation set, clean."""
-        values = {f"val/{name}": value for name, value in self.means_over(split, watched=True).items()}
-        self.log_dict(values, sync_dist=self.trainer.world_size > 1, batch_size=len(split.x))
+        self._validated = {f"val/{name}": value for name, value in self.means_over(split, watched=True).items()}
+        options = {"sync_dist": self.trainer.world_size > 1, "batch_size": len(split.x)}
+        self.log_dict(self._validated, logger=False, **options)
 
     def means_over(self, split: Split, watched: bool) -> dict[str, Tensor]:
         """``loss`` and its terms over a whole split, clean, and if ``watched`` the ``validation_metrics``.

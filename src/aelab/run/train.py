@@ -79,13 +79,15 @@ def train(cfg: DictConfig, folder: Path, source: Any = None) -> dict[str, float]
     ends = EpochEnd(folder, cfg.train.monitor)
     title = f"{type(model).__name__} on {data.name}"
     callbacks = [clock, ends, Bar(title, clock), *build_callbacks(cfg.callbacks, folder)]
-    place = build(cfg.logger, "logger", folder=folder, settings=OmegaConf.to_container(cfg))
-    watching = [place] if place is not None else []
+    settings = OmegaConf.to_container(cfg)
+    loggers = watch.build_loggers(settings["logger"], folder, settings)
+    callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too
     trainer = pl.Trainer(
         accelerator=cfg.hardware.accelerator, devices=cfg.hardware.devices, num_nodes=cfg.hardware.num_nodes,
         strategy=cfg.hardware.strategy, precision=cfg.hardware.precision, max_epochs=cfg.train.epochs,
-        callbacks=[*callbacks, *watching], logger=False, default_root_dir=folder, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
+        callbacks=callbacks, logger=loggers or False, log_every_n_steps=min(50, len(data.train.x) // data.batch_size),
+        default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False,
     )  # fmt: skip
     try:
         trainer.fit(model, datamodule=data, ckpt_path=folder / "last.ckpt" if checkpoint else None, weights_only=True)
@@ -93,12 +95,13 @@ def train(cfg: DictConfig, folder: Path, source: Any = None) -> dict[str, float]
             return {}
         metrics, pictures = conclude(cfg, folder, model, data, ends.rows, clock)
     except BaseException as error:
-        watch.finish(watching, {}, {}, failed=not isinstance(error, Pruned), reason=str(error) or type(error).__name__)
+        failed, reason = not isinstance(error, Pruned), str(error) or type(error).__name__
+        watch.finish(loggers, {}, {}, trainer.global_step, failed, reason)
         said = refusal(error)
         if said is not None:
             raise said from error
         raise
-    watch.finish(watching, metrics, pictures)
+    watch.finish(loggers, metrics, pictures, trainer.global_step)
     return metrics
 
 

@@ -1,42 +1,47 @@
-"""Where a run can be watched besides its own folder: Weights & Biases, TensorBoard, or nowhere."""
+"""Where a run can be watched besides its own folder: Weights & Biases, TensorBoard, any Logger of Lightning's."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from aelab.config.build import asks_for, build
 from aelab.errors import UserError
-from aelab.watch.place import Watch
+from aelab.results.evaluation import alone
+from aelab.watch.wandb_run import WandbRun
+from aelab.watch.wandb_start import wanted
 
 
-def no_logger(folder: Path, settings: dict[str, Any]) -> None:
-    """None: history.csv and figures/ are written by every run."""
+def build_loggers(node: dict[str, Any], folder: Path, settings: dict[str, Any]) -> list[Logger]:
+    """The logger of the config node ``logger``, and those that stand in it by a name of their own.
+
+    One that asks for ``folder`` or ``settings`` is given the run's.
+    """
+    own = {name: part for name, part in node.items() if isinstance(part, dict) and "_target_" in part}
+    main = {name: part for name, part in node.items() if name not in own}
+    built = []
+    for key, part in {"logger": main, **{f"logger.{name}": part for name, part in own.items()}}.items():
+        if part:
+            offers = {"folder": folder, "settings": settings}
+            built.append(build(part, key, **{name: value for name, value in offers.items() if asks_for(part, name)}))
+            if not isinstance(built[-1], Logger):
+                raise UserError(f"{key}: {type(built[-1]).__name__} is no pytorch_lightning Logger; leave it out")
+    return built
 
 
-def tensorboard_logger(folder: Path, settings: dict[str, Any]) -> Watch:
+def tensorboard_logger(folder: Path) -> Logger:
     """TensorBoard's event file in the run folder: each epoch's metrics, and the final ones."""
-    from pytorch_lightning.loggers import TensorBoardLogger
-
     try:
-        return TensorBoard(TensorBoardLogger(folder, name="", version=""))
+        return TensorBoard(folder, name="", version="")
     except ModuleNotFoundError as error:
         raise UserError("logger: tensorboard is not installed; pip install tensorboard, or take logger=csv") from error
 
 
-class TensorBoard(Watch):
-    def __init__(self, writer: Any):
-        self.writer = writer
-        self.epochs = 0
-
-    def epoch(self, trainer: pl.Trainer, model: pl.LightningModule, rows: list[dict[str, float]]) -> None:
-        row = dict(rows[-1])
-        self.epochs = row.pop("epoch") + 1
-        self.writer.log_metrics(row, step=self.epochs - 1)
-
-    def end(self, metrics: dict[str, float], pictures: dict[str, Path], failed: bool, reason: str) -> None:
-        tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
-        self.writer.log_metrics(tested, step=self.epochs)
-        self.writer.finalize("failed" if failed else "success")
+class TensorBoard(TensorBoardLogger):
+    def save(self) -> None:
+        """Nothing but the events: config.yaml has the settings."""
+        self.experiment.flush()
 
 
 def wandb_logger(
@@ -53,14 +58,11 @@ def wandb_logger(
     artifacts: bool,
     folder: Path,
     settings: dict[str, Any],
-) -> Watch:
+) -> Logger:
     """A W&B run of this run folder, see :mod:`aelab.watch.wandb_run`.
 
     Raises ``UserError`` for what W&B would refuse: a project's name, a tag, a mode.
     """
-    from aelab.watch.wandb_run import WandbRun
-    from aelab.watch.wandb_start import wanted
-
     bad = [c for c in project if c in "/\\#?%:"]
     if bad or not 0 < len(project) <= 128:
         raise UserError(
@@ -79,11 +81,19 @@ def wandb_logger(
 
 
 def finish(
-    watching: list[Watch], metrics: dict[str, float], pictures: dict[str, Path], failed: bool = False, reason: str = ""
-) -> None:
-    """Tell every place that the run is over, so that the next run in this process is its own."""
-    for place in watching:
-        place.end(metrics, pictures, failed, reason)
+    loggers: Sequence[Logger], metrics: dict[str, float], pictures: dict[str, Path], step: int, failed: bool = False,
+    reason: str = "",
+) -> None:  # fmt: skip
+    """Tell everybody that the run is over and what it came to; one that fails at it costs a line of warning."""
+    for logger in loggers:
+        with alone(f"logger: {type(logger).__name__}"):
+            if isinstance(logger, WandbRun):
+                logger.end(metrics, pictures, failed, reason)
+            else:
+                tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+                if tested:
+                    logger.log_metrics(tested, step)
+                logger.finalize("failed" if failed else "success")
 
 
 def how_to_look(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""A run in Weights & Biases: a row an epoch, best values, pictures; on request histograms, gradients, checkpoints."""
+"""A run in Weights & Biases: one row per epoch, best values, pictures; on request histograms, gradients, weights."""
 
 import secrets
 from pathlib import Path
@@ -6,10 +6,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import Logger
 
 from aelab.files import read_json, write_text
+from aelab.results.evaluation import alone
 from aelab.watch import provenance, wandb_start
-from aelab.watch.place import Watch
 
 BEST = dict.fromkeys(("val/loss", "val/squared_error", "val/class_error"), "min")
 BEST |= dict.fromkeys(("val/pseudo_log_likelihood", "val/elbo"), "max")
@@ -17,9 +19,13 @@ CODES = 1000  # validation samples whose codes a histogram shows
 BINS = 64
 
 
-class WandbRun(Watch):
+class WandbRun(Checkpoint, Logger):
     """One W&B run of one run folder: begun once training is ready, ended with the run, gone on with by a resumed one.
 
+    A ``Logger`` is told what ``self.log`` collects and callbacks such as LearningRateMonitor see; it is a callback as
+    well because pictures and histograms need the model, and a ``Checkpoint`` because Lightning calls those last: an
+    epoch is told only after it was saved, and a run that is killed and goes on tells none twice. Lightning's own
+    WandbLogger asks for a key, waits for the network and stops a run that W&B fails.
     ``about`` is what the run is found by: project, entity, name, group, job_type, tags. ``pictures_every`` epochs the
     figures are drawn and shown (0: at the end only).
     """
@@ -33,53 +39,88 @@ class WandbRun(Watch):
         self.best = {**BEST, settings["train"]["monitor"]: "min"}
         self.pictures_every, self.histograms = pictures_every, histograms
         self.gradients, self.artifacts = gradients, artifacts
-        self.run = None
-        self.epochs = self.offset = 0
+        self.run: Any = None
+        self.parts = self.epochs = 0
+        self.beside: dict[str, Any] | None = None  # what goes into the row of the epoch that ends, while one does
 
-    def begin(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        self.offset = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
+    # --- the logger -----------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.about["name"] or self.folder.name
+
+    @property
+    def version(self) -> str:
+        return run_id(self.folder)
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.folder)
+
+    @property
+    def experiment(self) -> Any:
+        """W&B's own run; None where it could not begin, and in all processes but the first."""
+        return self.run
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: the run was begun with its settings."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """The row of an epoch that was saved, which is sent at once; before that one of the update ``step``."""
+        if self.run is None:
+            return
+        row = {"trainer/global_step": step, **metrics} if self.beside is None else {**metrics, **self.beside}
+        self.beside = None
+        with wandb_start.harmless(self.folder):
+            self.run.log(row)
+
+    # --- the callback ---------------------------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self.parts = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
         command = self.folder / "command.txt"
-        name = self.about["name"] or self.folder.name
         notes = command.read_text().strip() if command.exists() else None
         config = self.config | provenance.code_state()
         with wandb_start.harmless(self.folder):
             run = wandb_start.start(
-                self.folder, self.mode, config, run_id(self.folder), **{**self.about, "name": name, "notes": notes}
+                self.folder, self.mode, config, run_id(self.folder), **{**self.about, "name": self.name, "notes": notes}
             )
             run.define_metric("epoch")
             run.define_metric("*", step_metric="epoch")
+            run.define_metric("lr-*", step_metric="trainer/global_step")
             for metric, best in self.best.items():
                 run.define_metric(metric, step_metric="epoch", summary=f"{best},last")
             self.run = run
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         self.epochs = trainer.current_epoch  # as restored, and not before now
-        if self.run is not None and self.gradients:
-            with wandb_start.harmless(self.folder):
-                self.run.log({}, step=self.step(self.epochs), commit=False)  # where the gradients of a resumed run go
-                self.run.watch(
-                    model, log="gradients", log_freq=trainer.train_dataloader.n_batches, idx=0
-                )  # a second run of a process has no other names
-
-    def epoch(self, trainer: pl.Trainer, model: pl.LightningModule, rows: list[dict[str, float]]) -> None:
         if self.run is None:
             return
-        row: dict[str, Any] = dict(rows[-1])
-        self.epochs = row["epoch"] + 1
+        n_batches = trainer.train_dataloader.n_batches
+        with wandb_start.harmless(self.folder):
+            if self.parts:  # W&B's own count of rows must never go back, and what a killed part had told is not known
+                rows_before = trainer.global_step + self.epochs + self.parts * (n_batches + 2)
+                self.run.log({}, step=rows_before, commit=False)
+            if self.gradients:  # a second run of a process has no other names
+                self.run.watch(model, log="gradients", log_freq=n_batches, idx=0)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        """The epoch is saved, and Lightning's next word to the loggers is its row."""
+        if self.run is None:
+            return
+        self.beside, rows = {}, trainer.checkpoint_callback.rows
+        self.epochs = trainer.current_epoch + 1
         last = trainer.should_stop or self.epochs >= trainer.max_epochs  # its pictures come with the end
         draws = self.pictures_every and self.epochs % self.pictures_every == 0 and not last
         if draws or self.histograms:
             model.eval()
             with torch.random.fork_rng(), torch.no_grad():  # looking changes no draw of the run
-                row |= histograms_of(model, trainer.datamodule.val.x[:CODES]) if self.histograms else {}
-                row |= self.drawn(model, trainer.datamodule, rows) if draws else {}
+                self.beside |= histograms_of(model, trainer.datamodule.val.x[:CODES]) if self.histograms else {}
+                with alone("logger.pictures_every"):
+                    self.beside |= self.drawn(model, trainer.datamodule, rows) if draws else {}
             model.train()
-        with wandb_start.harmless(self.folder):
-            self.run.log(row, step=self.step(row["epoch"]), commit=True)
-
-    def step(self, epoch: int) -> int:
-        """W&B's own count, which must never go back: the epoch, and one for each part of the run that ended before."""
-        return epoch + self.offset
 
     def drawn(self, model: pl.LightningModule, data: Any, rows: list[dict[str, float]]) -> dict[str, Any]:
         """The run's figures as they are now, kept in figures/epoch-N too."""
@@ -102,9 +143,7 @@ class WandbRun(Watch):
             if self.gradients:
                 run.unwatch()
             if pictures:
-                run.log(
-                    {"epoch": max(self.epochs - 1, 0), **self.shown(pictures)}, step=self.step(self.epochs), commit=True
-                )
+                run.log({"epoch": max(self.epochs - 1, 0), **self.shown(pictures)})
             timing = {f"timing/{k}": v for k, v in read_json(self.folder / "timing.json").items()} if metrics else {}
             tested = {k: v for k, v in metrics.items() if not k.startswith(("train/", "val/"))}
             run.summary.update({**tested, **timing, **({"ended": reason} if reason else {})})
