@@ -10,6 +10,7 @@ from aelab.functional import likelihood as nll
 from aelab.functional import sparsity
 from aelab.models.network import MLP, Conv, Single
 from aelab.models.top_k import TopK
+from aelab.rbm.layer import decode_through, encode_through
 from aelab.run.train import run, train
 
 SETTINGS = dict(
@@ -178,3 +179,16 @@ def test_every_network_can_be_k_sparse(network):
     sum(model.loss_terms(x, out).values()).backward()
     model.before_step()
     assert out.output.shape == x.shape and active(model.eval().encode(x)) == [6] * 5
+
+
+@pytest.mark.parametrize("code", ["linear", "relu"])
+@pytest.mark.parametrize("pre_bias", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+def test_as_a_layer_of_a_stack_it_hands_on_its_code_before_the_selection(code, pre_bias, tied):
+    model, x = made(Single("glorot", tied), code=code, pre_bias=pre_bias), torch.rand(7, 16)
+    model.decoder_bias().data.uniform_()
+    with torch.no_grad():
+        torch.testing.assert_close(encode_through(model.hand_on(), x), model.pre_code(x))
+        code = torch.rand(7, 20)
+        torch.testing.assert_close(decode_through(model.hand_on(), code), model.decode(code))
+    assert made(MLP([5], "silu", "he", tied=False)).hand_on() == []

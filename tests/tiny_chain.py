@@ -1,6 +1,8 @@
 """A chain that trains in a moment: digits, two small machines, no figures and no classifiers on the code."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,16 +70,27 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert path.read_bytes() == (other / path.name).read_bytes(), path.name
 
 
-def planned(*overrides: str) -> list[Plan]:
-    """The stages that a command would run, composed and not run."""
+@contextmanager
+def planning() -> Iterator[Callable[..., list[Plan]]]:
+    """A function from a command's overrides to the stages that it would run, composed and not run."""
+
+    def plans(*overrides: str) -> list[Plan]:
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+        choices = dict(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return plan(cfg, choices, cfg.chain.keys)
+
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", list(overrides), return_hydra_config=True)
-    choices = dict(cfg.hydra.runtime.choices)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return plan(cfg, choices, cfg.chain.keys)
+        yield plans
+
+
+def planned(*overrides: str) -> list[Plan]:
+    """The stages that one command would run."""
+    with planning() as plans:
+        return plans(*overrides)
 
 
 quick = pytest.mark.usefixtures("no_figures")

@@ -1,11 +1,18 @@
-"""Hydra overrides out of configs: what a person changed, said again as ``key=value``."""
+"""Configs as plain mappings, as leaves, and as Hydra overrides: what a person changed, said again as ``key=value``."""
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
 
 PLAIN = re.compile(r"[A-Za-z0-9_./-]+")  # a string that needs no quotes
 TYPED = re.compile(r"null|true|false|[+-]?(nan|inf|[0-9._]+(e[+-]?[0-9_]+)?)", re.IGNORECASE)  # read as another type
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A config as mappings and lists, every interpolation resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ keys are checked against that target's signature, see :mod:`aelab.config.build`.
 Beside each key stands its :class:`Role`: what it changes, and so what has to ask before it is given another value.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -101,7 +102,7 @@ def roles() -> dict[str, Role]:
     return dict(_roles(Config, ""))
 
 
-def _roles(schema: type, prefix: str):
+def _roles(schema: Any, prefix: str) -> Iterator[tuple[str, Role]]:
     for known in fields(schema):
         if "role" in known.metadata:
             yield prefix + known.name, known.metadata["role"]

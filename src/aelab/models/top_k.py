@@ -13,8 +13,9 @@ from aelab.functional import sparsity
 from aelab.functional.activation import activation
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import Base, Likelihood
-from aelab.models.network import MLP, Conv, TransposedLinear
+from aelab.models.network import MLP, Conv, TransposedLinear, as_layer
 from aelab.models.sparse import sparse_figures, sparse_metrics
+from aelab.rbm.layer import Layer
 
 AVERAGED_OVER = 100  # minibatches, about, in the running mean of BatchTopK's threshold
 
@@ -149,6 +150,13 @@ class TopK(Base):
             units = out.pre_code.t() if self.selection == "lifetime" else out.pre_code.reshape(1, -1)
             self.averaged.add_(1).clamp_(max=AVERAGED_OVER)
             self.thresholds.lerp_(sparsity.least_kept(units, shares), 1 / self.averaged)
+
+    def layer(self) -> Layer | None:
+        """Without hidden layers it is one of a stack, whose units are handed on unselected: h = ``pre_code``(x)."""
+        own = as_layer(self.encoder, self.rectifier, self.decoder, self.likelihood)
+        if own is None or not self.pre_bias:
+            return own
+        return own._replace(b_hidden=own.b_hidden - self.mean(self.decoder_bias()).detach() @ own.W)
 
     def decoder_columns(self) -> tuple[Tensor, int]:
         """The weights that each code unit is drawn with, and the dimension along which one unit's lie."""

@@ -23,13 +23,18 @@ def build_data(cfg: DictConfig, layers: list[Layer], source: Any = None) -> Data
 def build_in_training(cfg: DictConfig, data: Data, layers: list[Layer]) -> Base:
     """The model of a run for ``data``, with all that its training needs."""
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
-    model.corruption = build(cfg.corruption, "corruption").bind(data.shape, data.ends)
-    model.training_plan = Training(
+    model.training_plan = training_of(cfg, data)
+    model.corruption = model.training_plan.corruption
+    return model
+
+
+def training_of(cfg: DictConfig, data: Data) -> Training:
+    """How a model is trained on ``data``."""
+    return Training(
         optimizer=build(cfg.optimizer, "optimizer"),
         schedule=build(cfg.schedule, "schedule"),
-        corruption=model.corruption,
+        corruption=build(cfg.corruption, "corruption").bind(data.shape, data.ends),
         clip=cfg.train.clip,
         epochs=cfg.train.epochs,
         seed=cfg.seed,
     )
-    return model

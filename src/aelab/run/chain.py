@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import files
 from aelab.config.build import check, resolved
-from aelab.config.overrides import changes, quoted
+from aelab.config.overrides import changes, plain, quoted
 from aelab.errors import UserError
 from aelab.results import report
 from aelab.run import folder as run_folder
@@ -62,10 +62,10 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
     for number, stage in enumerate(plans, 1):
         with speaking_of(stage):
             pruning = cfg.callbacks.get("pruning") if stage.name == main else None
-            config = as_run(stage, folder, done.get(stage.below), pruning)
-            node = OmegaConf.to_container(config.data)
-            below = done[stage.below].key if stage.below else None
-            key = stages.key_of(config, sources.fingerprint(node), below)
+            below = done[stage.below] if stage.below else None
+            config = as_run(stage, folder, below, pruning)
+            node = plain(config.data)
+            key = stages.key_of(config, sources.fingerprint(node), below.key if below else None)
             wanted = Wanted(config, key, hands_on=stage.name in {p.below for p in plans})
             run_here = partial(run_stage, wanted.cfg, stage, command, sources.of(node), f"stage {number}/{len(plans)}")
             say = partial(report.say, f"stage {number}/{len(plans)} {stage.name}:")
@@ -105,7 +105,9 @@ def run_stage(
         report.say(words)
     if resume:
         files.write_text(place / "config.yaml", OmegaConf.to_yaml(cfg))
-    run(OmegaConf.merge(cfg, {"resume": str(place) if resume else None}), place, words, source)
+    cfg = cfg.copy()
+    cfg.resume = str(place) if resume else None
+    run(cfg, place, words, source)
 
 
 def ordinary_command(stage: Plan, below: str | None, command: Command) -> str:
@@ -114,7 +116,7 @@ def ordinary_command(stage: Plan, below: str | None, command: Command) -> str:
     asked = {group: option for group, option in stage.options.items() if usual.get(group) != option}
     chosen = [f"{group}={quoted(option)}" for group, option in asked.items()]
     bare, wanted = (
-        {key: node for key, node in OmegaConf.to_container(config).items() if key in of_run()}
+        {key: node for key, node in plain(config).items() if key in of_run()}
         for config in (compose([*command.own_configs, *chosen]), resolved(stage.config))
     )
     where = [f"below={quoted(below)}"] if below else []
@@ -126,7 +128,7 @@ def of_experiment(cfg: DictConfig, command: Command) -> list[str]:
     if command.choices.get("experiment") is None:
         return []
     bare, changed = (
-        {key: node for key, node in OmegaConf.to_container(config).items() if key in (*own_groups(), "below")}
+        {key: node for key, node in plain(config).items() if key in (*own_groups(), "below")}
         for config in (compose(command.own_configs), resolved(cfg))
     )
     return list(changes(bare, changed))
@@ -167,7 +169,7 @@ def logistic_pca_error(cfg: DictConfig, sources: "Sources", folder: Path) -> flo
     from aelab.functional.logistic_pca import fit_linear_logistic_pca, reconstruct
     from aelab.run.assembly import build_data
 
-    data = build_data(cfg, [], sources.of(OmegaConf.to_container(cfg.data)))
+    data = build_data(cfg, [], sources.of(plain(cfg.data)))
     if not data.unit_interval:
         return None
     n_code = run_folder.load(folder).encode(data.test.x[:1]).shape[1]
@@ -194,8 +196,7 @@ def record(folder: Path, done: dict[str, Stage], main: str, metrics: dict[str, f
     for name, stage in done.items():
         (folder / links[name]).symlink_to(os.path.relpath(stage.folder.resolve(), (folder / "stages").resolve()))
         for picture in sorted((stage.folder / "figures").glob("*.png")):
-            content = picture.read_bytes()
-            files.write_whole(folder / "figures" / f"{name}-{picture.name}", lambda p, c=content: p.write_bytes(c))
+            files.write_whole(folder / "figures" / f"{name}-{picture.name}", partial(shutil.copyfile, picture))
     summary = {
         name: {"folder": str(s.folder), "key": s.key, "found": s.found, "metrics": s.metrics, "timing": s.timing}
         for name, s in done.items()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from aelab.config.build import resolved
-from aelab.config.overrides import leaves
+from aelab.config.overrides import leaves, plain
 from aelab.config.schema import roots
 from aelab.errors import UserError
 from aelab.run.chain_keys import check_chain, check_single, of_run, own_groups
@@ -69,8 +69,8 @@ def plan(cfg: DictConfig, choices: dict[str, Any], declared: Callable[[], Iterab
     ``choices`` are the options that Hydra chose in each config group, ``declared`` gives the keys of the chain's own
     file. Raises ``UserError`` naming the chain's key.
     """
-    unresolved = OmegaConf.to_container(cfg.chain, resolve=False)
-    root = OmegaConf.to_container(resolved(cfg))
+    unresolved: Any = OmegaConf.to_container(cfg.chain, resolve=False)
+    root = plain(resolved(cfg))
     chain = root["chain"]
     check_chain(chain, unresolved, declared)
     root |= {"chain": {"stages": None}, "resume": None, "below": None}

@@ -11,17 +11,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from aelab.config.build import check, made_from_layers, resolved
 from aelab.config.messages import one_line
+from aelab.config.overrides import plain
 from aelab.data.batches import Data, Split
 from aelab.errors import UserError
 from aelab.models.base import Base
 from aelab.models.training import make_optimizer
 from aelab.rbm.layer import Layer
-from aelab.run.assembly import build_data, build_in_training
+from aelab.results.evaluation import build_evaluators
+from aelab.run.assembly import build_data, build_in_training, training_of
 from aelab.run.callbacks import build_callbacks
 from aelab.run.plan import Plan
 from aelab.run.sources import Sources
@@ -51,10 +52,15 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             check(cfg)
             check_devices(cfg)
             build_callbacks(cfg.callbacks, folder)
-            node = OmegaConf.to_container(cfg.data)
+            build_evaluators(cfg.evaluate)
+            node = plain(cfg.data)
             asked = json.dumps([node, cfg.seed, cfg.train.batch_size])
             if asked not in split:
                 split[asked] = build_data(cfg, [], sources.of(node))
+            training = training_of(cfg, split[asked])
+            make_optimizer(training.optimizer, [nn.Parameter(torch.zeros(1))])
+            for progress in (0.0, 0.5, 1.0):
+                training.schedule(progress)
             layers = handed[plan.below]
             if layers is None:  # one below could only be built with numbers: this one is checked when it runs
                 handed[plan.name] = None
@@ -83,7 +89,7 @@ def standing_on(layers: list[Layer], data: Data) -> Data:
 def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Base | None:
     """The model of ``plan`` in training, without numbers; None where it cannot be built so.
 
-    Raises ``UserError`` for what it refuses, for values that its optimiser or schedule refuses, and for its size.
+    Raises ``UserError`` for what it refuses, and for its size.
     """
     try:
         with torch.device("meta"):
@@ -96,10 +102,6 @@ def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Base | None:
             return None
         where = next((key for part in plan.parts for key in part.by_key if part.place_of(key)), "model")
         raise UserError(f"{where}: a model of this size does not fit into memory; give fewer units") from error
-    training = model.training_plan
-    make_optimizer(training.optimizer, [nn.Parameter(torch.zeros(1))])
-    for progress in (0.0, 0.5, 1.0):
-        training.schedule(progress)
     with suppress(RuntimeError):  # it may want numbers that are not there; what it refuses by name comes through
         model.initialize_from(data)
     return model

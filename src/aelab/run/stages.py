@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from aelab import files, locks
+from aelab.config.overrides import plain
 from aelab.config.schema import that_change
 from aelab.errors import UserError
 from aelab.run import folder as run_folder
@@ -44,7 +45,7 @@ class Wanted(NamedTuple):
 
 def key_of(cfg: DictConfig, data: str, below: str | None) -> str:
     """Hash of all that can change the weights: the resolved config, the ``data``'s fingerprint, the key ``below``."""
-    relevant = that_change("weights", OmegaConf.to_container(cfg, resolve=True))
+    relevant = that_change("weights", plain(cfg))
     for said_otherwise in ("below", "chain"):  # by the key of the stage below, and by ``cfg`` itself
         relevant.pop(said_otherwise, None)
     relevant["data"].pop("source", None)  # the fingerprint stands for it
@@ -54,7 +55,7 @@ def key_of(cfg: DictConfig, data: str, below: str | None) -> str:
 
 def measured_by(cfg: DictConfig) -> dict[str, Any]:
     """The part of a config that says what is measured on the weights."""
-    return that_change("evaluation", OmegaConf.to_container(cfg, resolve=True))
+    return that_change("evaluation", plain(cfg))
 
 
 def find_or_run(folder: Path, wanted: Wanted, fresh: bool, run: Callable[[Path, bool], Any], say: Callable) -> Stage:
