@@ -89,12 +89,12 @@ import sys
 from pathlib import Path
 import torch
 from aelab.run import train
-from aelab.run.progress import Bar
+from aelab.run.progress import Told
 
 def leave_weights(self, trainer, model):
     torch.save(model.state_dict(), Path(sys.argv[1]) / f"rank{trainer.global_rank}.pt")
 
-Bar.on_train_end = leave_weights
+Told.on_train_end = leave_weights
 train.main()
 """
 
@@ -108,9 +108,10 @@ def test_the_ranks_of_a_machine_agree_on_its_weights(tmp_path):
         "logger=csv", "data.train_size=60", "data.validation=20", "train.batch_size=20", "train.epochs=2", *TWO,
     )  # fmt: skip
     folder.mkdir()
-    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    files.write_text(tmp_path / "asked.yaml", OmegaConf.to_yaml(cfg))
 
-    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, timeout=300)
+    line = [sys.executable, script, folder, tmp_path / "asked.yaml", "aelab"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 0, done.stderr
     ranks = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]

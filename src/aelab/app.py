@@ -1,18 +1,21 @@
 """The command: ``aelab GROUP=OPTION key=value``. Nothing heavy is imported before a task needs it."""
 
+import io
 import os
 import shlex
 import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
+from aelab import log, signals
 from aelab.config.messages import one_line
-from aelab.config.schema import register, role_of_override, roots
-from aelab.errors import UserError
+from aelab.config.schema import register
+from aelab.errors import Stopped, UserError
 
 PACKAGED = Path(__file__).parent / "conf"  # in an installed wheel
 CONF = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
@@ -23,15 +26,19 @@ def main() -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra hands its exceptions to us instead of printing them
     register()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character fails no run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        _hydra_main()
+        with signals.heard():
+            _hydra_main()
+    except Stopped as stop:
+        sys.exit(signals.last_words(stop))
     except Exception as error:
         line = one_line(error)
         if show_traceback or line is None:
             raise
         sys.exit(f"aelab: {line}")
-    except KeyboardInterrupt:
-        sys.exit("aelab: stopped; a run goes on with resume=FOLDER, a chain or a search with its own command")
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
@@ -42,36 +49,70 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     try:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
-        return TASKS[cfg.task](cfg, folder, overrides)
+        with job_of_sweep() if is_multirun() else nullcontext():
+            return TASKS[cfg.task](cfg, folder, overrides)
     except Exception as error:
         line = one_line(error)
-        if job.mode == RunMode.RUN and line is not None:
+        if not is_multirun() and line is not None:
             sys.exit(f"aelab: {line}")  # hydra would print the overrides before it hands the exception on
         raise
+    finally:
+        if not is_multirun() and not chosen("hydra.run.dir"):
+            leave_no_empty(folder)
+
+
+def leave_no_empty(folder: Path) -> None:
+    """Take away a folder, and its day's, that was made for a command which left nothing in it."""
+    with suppress(OSError):
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
     """One run, or a chain of them; returns its objective."""
     from aelab.config.build import check, resolved
-    from aelab.files import read_json, replaced
+    from aelab.files import read_json
     from aelab.results import report
+    from aelab.run.resume import begun_in, resumed, way_on
     from aelab.run.train import run
     from aelab.watch.loggers import how_to_look
 
     if HydraConfig.get().runtime.choices["chain"] != "none":
         return train_chain(cfg, folder, overrides)
+    own_folder = cfg.resume is not None or chosen("hydra.run.dir")
     if cfg.resume is not None:
+        if chosen("hydra.run.dir"):
+            raise UserError("hydra.run.dir: a run that goes on stays in its own folder; leave it out")
         cfg, folder = resumed(cfg, overrides)
     cfg = resolved(cfg)
     check(cfg)
-    command = shlex.join(["aelab", *overrides])
-    if cfg.resume is None:
-        metrics = run(cfg, folder, command)
-    else:
-        with replaced(folder / "config.yaml", OmegaConf.to_yaml({**cfg, "resume": None})):
-            metrics = run(cfg, folder, command)
+    if cfg.resume is None and begun_in(folder, cfg, finished=is_multirun()):
+        cfg.resume = str(folder)
+    log.say(f"{str(cfg.model._target_).rpartition('.')[2]} on {cfg.data.name} → {log.place(folder)}")
+    with signals.goes_on_by(lambda: way_on(folder), again=own_folder):
+        metrics = run(cfg, folder, shlex.join(["aelab", *overrides]))
+    if is_multirun():
+        return objective(cfg, metrics)
     report.print_run(folder, metrics, read_json(folder / "timing.json"), how_to_look(folder))
     return objective(cfg, metrics)
+
+
+def job_of_sweep() -> AbstractContextManager[None]:
+    """Inside, a job says what its sweep wants to hear of it: nothing; where it is alone, its bar is shown."""
+    from aelab.sweep.jobs import this_sweep
+
+    sweep = this_sweep()
+    return log.quietly(bars=sweep is not None and sweep.at_once == 1)
+
+
+def is_multirun() -> bool:
+    """Whether this is one job of several."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def chosen(key: str) -> bool:
+    """Whether the command gives ``key``, one of Hydra's own."""
+    return any(override.lstrip("+").startswith(f"{key}=") for override in HydraConfig.get().overrides.hydra)
 
 
 def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
@@ -85,7 +126,8 @@ def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | 
     own_configs = [f"--config-dir={s.path}" for s in job.runtime.config_sources if s.provider == "command-line"]
     own_configs += [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
     command = Command(overrides, dict(job.runtime.choices), own_configs, bool(job.verbose))
-    with away_from_agent():
+    log.say(f"{command.choices['chain']} on {cfg.data.name} → {log.place(folder)}")
+    with away_from_agent(), signals.goes_on_by(signals.own_command, again=True):
         metrics = run_chain(cfg, folder, command)
     if has_agent():
         from aelab.watch.wandb_run import tell_agent
@@ -103,29 +145,6 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     for name in store.delete(folder, list(cfg.delete)):
         report.say(f"deleted {folder / name}")
     report.print_stages(folder, store.entries(folder))
-
-
-def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
-    """The config of the run in ``cfg.resume``, with the few overrides that a run may be given on its way."""
-    from aelab.run import folder as run_folder
-
-    folder = Path(cfg.resume)
-    old = run_folder.read_config(folder)
-    if "chain" in old and old.chain.stages:
-        raise UserError(f"resume: {folder} is a chain's; give its own command again, see {folder / 'command.txt'}")
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0]
-        if key == "resume":
-            continue
-        if not role_of_override(override).resumable:
-            can = ", ".join(roots(resumable=True))
-            raise UserError(f"{key}: cannot change when a run is resumed, only {can} can; leave it out")
-        value = OmegaConf.select(cfg, key)
-        with open_dict(old):
-            OmegaConf.update(old, key, value, merge=False)
-    run_folder.read_checkpoint(folder, "last", "resume")
-    old.resume = str(folder)
-    return old, folder
 
 
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]:

@@ -1,4 +1,6 @@
-"""The exceptions that say something to a person: what to mend, and that a trial was given up."""
+"""The exceptions that say something to a person: what to mend, that a trial was given up, that a signal came."""
+
+import signal
 
 
 class UserError(Exception):
@@ -10,3 +12,14 @@ class UserError(Exception):
 
 class Pruned(Exception):
     """A trial that the study's pruner gave up: no failure, and no result either."""
+
+
+class Stopped(BaseException):
+    """A signal ended the command, which goes on by ``way``.
+
+    ``again``: the command as it was given does the same. ``status`` is what a shell expects, 128 + the signal's number.
+    """
+
+    def __init__(self, number: int, way: str, again: bool) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; go on with: {way}")
+        self.number, self.again, self.status = number, again, 128 + number

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-PROBE_SECONDS = 0.2  # somebody who only asks whether a lock is held has it for less than a millisecond
+ASKING_SECONDS = 0.02  # whoever only asks whether a lock is held has it for much less
+TAKING_SECONDS = 10.0  # so whoever wants it is not turned away by one who asks, on a machine with too much to do
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-def take(path: Path, wait: float = PROBE_SECONDS) -> "BaseFileLock | None":
+def take(path: Path, wait: float = TAKING_SECONDS) -> "BaseFileLock | None":
     """Say "I am at work on this" until the returned lock is released or this process ends; None: another one is.
 
     ``wait`` is in seconds; -1 waits for as long as it takes.
@@ -41,7 +42,7 @@ def is_held(path: Path) -> bool:
     """Whether anybody, on this machine or one that shares the folder, is at work on this."""
     if not path.exists():
         return False
-    lock = take(path)
+    lock = take(path, ASKING_SECONDS)
     if lock is not None:
         lock.release()
     return lock is None

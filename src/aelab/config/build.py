@@ -126,7 +126,11 @@ def check(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if value is not None and value < least:
             raise UserError(f"{key}: must be at least {least}, got {value}")
-    choices = {"direction": ("minimize", "maximize"), "evaluate.weights": ("last", "best")}
+    choices = {
+        "direction": ("minimize", "maximize"),
+        "train.mode": ("auto", "min", "max"),
+        "evaluate.weights": ("last", "best"),
+    }
     for key, known in choices.items():
         value = OmegaConf.select(cfg, key)
         if value not in known:

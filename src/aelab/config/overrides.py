@@ -1,6 +1,7 @@
 """Configs as plain mappings, as leaves, and as Hydra overrides: what a person changed, said again as ``key=value``."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -51,3 +52,9 @@ def quoted(value: Any) -> str:
 def escaped(text: str) -> str:
     """A backslash before each quote, and doubled backslashes where they stand before a quote or the end."""
     return re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
+
+
+def typed(word: str) -> str:
+    """A word as it is typed in a shell; in double quotes, which are easier to read, where it has single ones."""
+    plain = "'" in word and not set('"$`\\!') & set(word)
+    return f'"{word}"' if plain else shlex.quote(word)

@@ -50,6 +50,7 @@ class Train:
     batch_size: int = MISSING
     clip: float | None = MISSING
     monitor: str = MISSING
+    mode: str = MISSING
 
 
 @dataclass
@@ -89,11 +90,12 @@ class Config:
 
 
 def register() -> None:
-    """Put the schema where the defaults list of conf/config.yaml finds it, and the resolver that names folders."""
+    """Put the schema where the defaults list of conf/config.yaml finds it, and the resolvers that name folders."""
     from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
 
-    OmegaConf.register_new_resolver("what", lambda chain, model: model if chain == "none" else chain, replace=True)
+    from aelab.config import folders
+
+    folders.register()
     ConfigStore.instance().store(name="schema", node=Config)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from aelab.errors import UserError
+from aelab.files import write_whole
 from aelab.functional.activation import UNITS, Unit
 from aelab.rbm.kernels import linear
 
@@ -120,13 +121,7 @@ def save_layers(path: str | os.PathLike, layers: list[Layer]) -> None:
     ]
     buffer = io.BytesIO()  # through a buffer: torch writes a file's own name into the file
     torch.save({"format": FORMAT, "digest": _digest(cpu), "layers": cpu}, buffer)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(path), lambda part: part.write_bytes(buffer.getvalue()))
 
 
 def load_layers(path: str | os.PathLike) -> list[Layer]:

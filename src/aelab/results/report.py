@@ -5,6 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from aelab import log
+
 LINES = {  # metric → what a person reads
     "test/squared_error": "squared error of a test image",
     "test/pca_squared_error": "the same, PCA with as many code units",
@@ -29,6 +31,8 @@ LINES = {  # metric → what a person reads
 
 def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float], look: str) -> None:
     """A table of the figures that matter, the folder, and the command ``look`` that shows the run."""
+    if not log.shown():
+        return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole
     table.add_column(no_wrap=True)
     for name, words in LINES.items():
@@ -38,16 +42,18 @@ def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float],
     table.add_row("images a second", f"{timing['images_per_second']:,.0f}", "[dim]timing.json")
     console = Console(soft_wrap=True)
     console.print(table)
-    console.print(f"\nrun folder  {folder}\nlook        {look}", highlight=False)
+    console.print(f"\nrun folder  {log.place(folder)}\nlook        {look}", highlight=False, markup=False)
 
 
 def say(*words: str) -> None:
     """One line of what is going on."""
-    Console(soft_wrap=True).print(*words, highlight=False, markup=False)
+    log.say(" ".join(words))
 
 
 def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float], look: str) -> None:
     """What each stage came to, which were found, and the last one beside its baselines."""
+    if not log.shown():
+        return
     columns = {"test/squared_error": "squared error", "val/free_energy_gap": "free-energy gap"}
     columns |= {"test/class_error": "class error, %"}
     columns = {f: title for f, title in columns.items() if any(f in stage.metrics for stage in done.values())}
@@ -60,7 +66,7 @@ def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float], 
     console = Console(soft_wrap=True)
     console.print(table)
     print_run(folder, metrics, done[main].timing, look)
-    console.print(f"stages      {folder / 'stages'}", highlight=False)
+    console.print(f"stages      {log.place(folder / 'stages')}", highlight=False, markup=False)
 
 
 def print_stages(store: Path, entries: list) -> None:

@@ -1,26 +1,78 @@
 """What a run leaves on disk, written whole or not at all, and how it is loaded back, safely.
 
-config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.json, timing.json, layers.pt, figures/.
+config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.json, timing.json, layers.pt, figures/;
+log, all that was said; SHA256SUMS, by which it is noticed that a text has changed since.
 """
 
 import csv
 import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from aelab import files, locks, log
 from aelab.errors import UserError
-from aelab.files import read_json, write_whole
 
 if TYPE_CHECKING:
     from aelab.models.base import Base
     from aelab.rbm.layer import Layer
 
 
+@contextmanager
+def claimed(folder: Path, key: str) -> Iterator[None]:
+    """Inside, no other process is at work in ``folder``; raises ``UserError`` naming ``key`` where one already is."""
+    lock = locks.take(folder / ".lock", wait=1.0)
+    if lock is None:
+        raise UserError(f"{key}: another process is at work in {folder}; let it end, or choose another folder")
+    try:
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [".lock"]:  # the run was refused
+            with suppress(OSError):
+                (folder / ".lock").unlink()
+        lock.release()
+
+
+def holds_a_run(folder: Path) -> bool:
+    """Whether ``folder`` has anything to lose: a run that ended, or one that was stopped after its first epoch."""
+    return any((folder / name).exists() for name in ("last.ckpt", "metrics.json", "chain.json"))
+
+
+def clear(folder: Path) -> None:
+    """Take away what a run that never finished its first epoch has left."""
+    for name in ("best.ckpt", "below.pt", "layers.pt", "history.csv"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def begin(folder: Path, settings: str) -> None:
+    """From here on ``folder``/config.yaml holds ``settings``, and what was measured in the folder before is void."""
+    for part in folder.glob(".*.part"):  # what a killed process was writing
+        part.unlink()
+    config = folder / "config.yaml"
+    if config.exists() and config.read_text() == settings and not (folder / "metrics.json").exists():
+        return
+    for name in (files.SUMS, "metrics.json"):
+        (folder / name).unlink(missing_ok=True)
+    files.write_text(config, settings)
+    files.write_sums(folder, {"config.yaml": settings})
+
+
+def finish(folder: Path, metrics: dict[str, float], timing: dict[str, float]) -> None:
+    """timing.json, the sums of all texts and, last, metrics.json: a folder that has it is a finished run's."""
+    texts = {"timing.json": files.as_json(timing), "metrics.json": files.as_json(metrics)}
+    there = {name: folder / name for name in ("config.yaml", "history.csv") if (folder / name).exists()}
+    files.write_json(folder / "timing.json", timing)
+    files.write_sums(folder, texts | {name: path.read_bytes() for name, path in there.items()})
+    files.write_json(folder / "metrics.json", metrics)
+
+
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:
     """One row per epoch; the columns are all names that any epoch has, ``epoch`` first."""
-    write_whole(path, lambda part: part.write_bytes(_table(rows)))
+    files.write_whole(path, lambda part: part.write_bytes(_table(rows)), durable=False)  # last.ckpt has the rows too
 
 
 def _table(rows: list[dict[str, float]]) -> bytes:
@@ -31,14 +83,25 @@ def _table(rows: list[dict[str, float]]) -> bytes:
     return text.getvalue().encode()
 
 
-def read_history(folder: Path) -> dict[str, list[float]]:
-    """Column → values of history.csv; an epoch that lacks a metric has NaN there. A run without epochs has none."""
+def read_history(folder: Path, key: str = "hydra.run.dir") -> dict[str, list[float]]:
+    """Column → values of history.csv; an epoch that lacks a metric has NaN there. A run without epochs has none.
+
+    Raises ``UserError`` naming ``key`` for a table that is damaged.
+    """
     path = Path(folder) / "history.csv"
     if not path.exists():
         return {}
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
+    try:
+        text = files.as_written(path).decode()
+        columns, *rows = csv.reader(io.StringIO(text), strict=True)
+        if any(len(row) != len(columns) for row in rows) or not text.endswith("\n"):
+            raise ValueError("a row is cut")
+        table = {name: [float(row[i] or "nan") for row in rows] for i, name in enumerate(columns)}
+        if columns[0] != "epoch" or table["epoch"] != list(range(len(rows))):
+            raise ValueError("it is no row per epoch")
+    except (ValueError, csv.Error) as error:
+        raise files.damaged(path, key, error) from error
+    return table
 
 
 def mend_history(folder: Path) -> None:
@@ -56,9 +119,13 @@ def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
     if not path.is_file():
         raise UserError(f"{key}: {folder} is no run folder (it has no config.yaml); give the folder a run printed")
     try:
+        files.as_written(path)
+    except ValueError:
+        log.warn(f"{path} is not as the run wrote it, it was edited or is damaged; it is taken as it is")
+    try:
         config = OmegaConf.load(path)
     except Exception as error:  # whatever the YAML reader found
-        raise UserError(f"{key}: {path} cannot be read ({str(error).splitlines()[0]})") from error
+        raise files.damaged(path, key, error) from error
     if not isinstance(config, DictConfig) or "model" not in config:
         raise UserError(f"{key}: {path} is not the config of a run; give the folder a run printed")
     return config
@@ -70,13 +137,17 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
 
     path = Path(folder) / f"{weights}.ckpt"
     if not path.is_file():
-        raise UserError(f"{key}: {folder} has no {weights}.ckpt; the run ended before its first epoch, start it anew")
+        finished = (path.parent / "metrics.json").exists()
+        how = "it is lost, put it back" if finished else "the run ended before its first epoch"
+        raise UserError(f"{key}: {folder} has no {weights}.ckpt; {how}, or start the run anew")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
+            if rotten := archive.testzip():
+                raise ValueError(f"{rotten} is not what was written")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint["state_dict"], checkpoint["aelab"]["shape"]
     except Exception as error:  # a damaged file can raise nearly anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{key}: {path} is damaged or no checkpoint of aelab ({reason[:120]})") from error
+        raise files.damaged(path, key, error) from error
     return checkpoint
 
 
@@ -99,15 +170,15 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     return model.eval()
 
 
-def last_stage(folder: str | Path, key: str) -> Path:
+def last_stage(folder: str | Path, key: str = "load") -> Path:
     """The run that a chain's folder came to; any other folder is itself."""
     path = Path(folder) / "chain.json"
     if not path.exists():
         return Path(folder)
-    try:
-        return Path(folder) / read_json(path)["link"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{key}: {path} is damaged; give the chain's command again, it finds its stages") from error
+    link = files.read_json(path, key).get("link")
+    if not isinstance(link, str):
+        raise files.damaged(path, key, ValueError("it names no stage"))
+    return Path(folder) / link
 
 
 def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:

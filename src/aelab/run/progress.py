@@ -1,16 +1,23 @@
-"""What is printed while a run trains: one bar over all epochs; and what it took."""
+"""What is said while a run trains: a bar on a terminal, elsewhere a line now and then; and what it took."""
 
+import math
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from aelab import log
+from aelab.run.checkpoint import EpochEnd
+
+LINES = 10  # epochs that are said of a whole training where there is no bar, but for one every
+SECONDS = 10.0
+WIDE = 110  # columns of a terminal from which the bar has room for the images per second
 
 
 class Clock(Callback):
-    """Seconds of training, images a second, and when the first epoch began."""
+    """Seconds of training, images per second, and when the first epoch began."""
 
     def __init__(self) -> None:
         self.first_step: float | None = None
@@ -32,7 +39,7 @@ class Clock(Callback):
         self.images += len(trainer.datamodule.train.x)
 
     def timing(self, testing_started: float, process_started: float) -> dict[str, float]:
-        """Seconds of training and of testing, images a second, seconds from the command to the first step."""
+        """Seconds of training and of testing, images per second, seconds from the command to the first step."""
         return {
             "train_seconds": self.seconds,
             "images_per_second": self.images / self.seconds if self.seconds else 0.0,
@@ -41,42 +48,70 @@ class Clock(Callback):
         }
 
 
-class Bar(Callback):
-    """One bar over all epochs, with validation loss and images a second; nothing where the output is no terminal."""
+class Told(Callback):
+    """Each epoch's place, the monitor and what is left to wait for; when training is over, one line that stays.
+
+    ``bar``: on a terminal, one bar over all epochs. Without it a line for about every tenth of the epochs, and at least
+    every ten seconds. The lines are in the run's log in any case. The squared error stands beside the monitor: the loss
+    of Gaussian inputs has a large constant in it.
+    """
 
     takes_chunks = True  # it need not see single minibatches
 
-    def __init__(self, title: str, clock: Clock):
-        self.title, self.clock = title, clock
+    def __init__(self, clock: Clock, ends: EpochEnd, bar: bool):
+        self.clock, self.ends, self.bar = clock, ends, bar
         self.progress: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        if not trainer.is_global_zero or not Console().is_terminal:
+        if not trainer.is_global_zero:
             return
-        columns = ("[bold]{task.description}", BarColumn(), "{task.fields[text]}", TimeElapsedColumn(), "of")
+        self.first = trainer.current_epoch
+        self.started = self.said = time.monotonic()
+        if not self.bar:
+            return
         self.progress = Progress(
-            *(TextColumn(c) if isinstance(c, str) else c for c in columns), TimeRemainingColumn(), transient=True
-        )
+            BarColumn(bar_width=None), TextColumn("{task.fields[text]}"), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), transient=True, expand=True,
+        )  # fmt: skip
         self.progress.start()
         total = trainer.max_epochs * trainer.num_training_batches
         done = trainer.current_epoch * trainer.num_training_batches
-        self.task = self.progress.add_task(self.title, total=total, completed=done, text="first epoch")
+        self.task = self.progress.add_task("", total=total, completed=done, text="first epoch")
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.progress is not None:
             self.progress.advance(self.task)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        text = self.text(trainer)
         if self.progress is not None:
-            loss = trainer.callback_metrics.get("val/loss")
-            rate = self.clock.images / max(self.clock.seconds, 1e-9)
-            text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {rate:,.0f} images/s"
-            if loss is not None:
-                text += f"  val/loss {float(loss):.4g}"
-            self.progress.update(self.task, text=text)
+            wide = self.progress.console.width >= WIDE
+            rate = f"  {self.clock.images / max(self.clock.seconds, 1e-9):,.0f} images/s" if wide else ""
+            self.progress.update(self.task, text=text + rate)
+        now, done = time.monotonic(), trainer.current_epoch + 1
+        step = math.ceil(trainer.max_epochs / LINES)
+        if done == self.first + 1 or done % step == 0 or now - self.said >= SECONDS:
+            self.said = now
+            seconds = (now - self.started) / (done - self.first) * (trainer.max_epochs - done)
+            left = f"  {log.duration(seconds)} left" if done < trainer.max_epochs else ""
+            (log.note if self.progress is not None else log.say)(text + left)
 
-    def on_train_end(self, *_: Any) -> None:
+    def text(self, trainer: pl.Trainer) -> str:
+        """``epoch 12/100  val/loss 18.4  squared error 3.1``."""
+        shown = {self.ends.monitor: self.ends.monitor, "val/squared_error": "squared error"}
+        values = [f"{word} {float(trainer.callback_metrics[name]):.4g}" for name, word in shown.items()
+                  if name in trainer.callback_metrics]  # fmt: skip
+        return "  ".join([f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *values])
+
+    def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         self._stop()
+        if trainer.is_global_zero and self.ends.rows:
+            best = ""
+            if self.ends.best_epoch is not None:
+                best = f", best {self.ends.monitor} {self.ends.best:.4g} at epoch {self.ends.best_epoch + 1}"
+            log.say(f"{len(self.ends.rows)} epochs{best}, {log.duration(self.clock.seconds)}")
 
     def on_exception(self, *_: Any) -> None:
         self._stop()

@@ -1,9 +1,10 @@
 """One run: data, model, trainer, fit, test, figures, and the folder they are left in.
 
-``python -m aelab.run.train FOLDER`` runs the config.yaml of a folder in a process of its own, which never starts Hydra:
-that is how a run on several devices is launched, for each rank starts the same command again.
+``python -m aelab.run.train FOLDER CONFIG COMMAND`` is a run in a process of its own, which never starts Hydra: that is
+how a run on several devices is launched, for each rank starts the same command again.
 """
 
+import signal
 import subprocess
 import sys
 import time
@@ -13,9 +14,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab import files
+from aelab import files, log, signals
 from aelab.clock import STARTED
-from aelab.errors import Pruned, UserError
+from aelab.errors import Pruned, Stopped, UserError
 from aelab.run import folder as run_folder
 
 PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
@@ -27,37 +28,54 @@ def run(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> dict
     ``source`` are the samples of ``cfg.data``, where they were read already. Returns the final metrics. Raises
     ``UserError`` for anything a person can mend.
     """
-    if cfg.resume is None:
-        if (folder / "last.ckpt").exists():  # a start that never finished an epoch left nothing to lose
+    with run_folder.claimed(folder, "hydra.run.dir" if cfg.resume is None else "resume"):
+        if cfg.resume is None and run_folder.holds_a_run(folder):
             raise UserError(f"hydra.run.dir: {folder} holds a run; choose another, or go on with resume={folder}")
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / "command.txt", command + "\n")
-        files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
-    for part in folder.glob(".*.part"):  # what a killed process was writing
-        part.unlink()
-    if cfg.hardware.devices == 1 and cfg.hardware.num_nodes == 1:
-        return train(cfg, folder, source)
-    check_devices(cfg)
-    resume = [] if cfg.resume is None else ["--resume"]
-    done = subprocess.run([sys.executable, "-m", "aelab.run.train", str(folder), *resume], check=False)
-    if done.returncode == PRUNED:
+        if cfg.hardware.devices == 1 and cfg.hardware.num_nodes == 1:
+            return train(cfg, folder, command, source)
+        check_devices(cfg)
+        return run_ranks(cfg, folder, command)
+
+
+def run_ranks(cfg: DictConfig, folder: Path, command: str) -> dict[str, float]:
+    """``train`` in processes of their own, one per device."""
+    asked = folder / ".asked.yaml"
+    files.write_text(asked, OmegaConf.to_yaml(cfg))
+    try:
+        first = subprocess.Popen([sys.executable, "-m", "aelab.run.train", str(folder), str(asked), command])
+        try:
+            status = first.wait()
+        except Stopped as stop:
+            try:
+                first.wait(5 if stop.number == signal.SIGINT else 0)  # a terminal sends Ctrl-C to all of them
+            except subprocess.TimeoutExpired:
+                first.send_signal(stop.number)
+                first.wait()
+            raise
+    finally:
+        asked.unlink()
+    if status == PRUNED:
         raise Pruned(f"{folder}: pruned")
-    if done.returncode:
-        raise UserError(f"hardware.devices: the run's own process ended with status {done.returncode}; see {folder}")
+    if status:
+        raise UserError(f"hardware.devices: the run's own process ended with status {status}; see {folder}")
     return files.read_json(folder / "metrics.json")
 
 
-def train(cfg: DictConfig, folder: Path, source: Any = None) -> dict[str, float]:
-    """One process's part of a run; leaves a run folder and returns its metrics."""
-    import pytorch_lightning as pl
-    import torch
+def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> dict[str, float]:
+    """One process's part of a run; leaves a run folder and returns its metrics.
 
-    from aelab.config.build import build
+    Nothing is written before all that can be refused was: data and model are made.
+    """
+    with log.phase("loading PyTorch"):
+        import pytorch_lightning as pl
+        import torch
+
     from aelab.rbm.layer import save_layers
+    from aelab.results.directions import mode_of
     from aelab.run.assembly import build_data, build_in_training
     from aelab.run.callbacks import build_callbacks, refusal
     from aelab.run.checkpoint import EpochEnd
-    from aelab.run.progress import Bar, Clock
+    from aelab.run.progress import Clock, Told
     from aelab.watch import loggers as watch
 
     quiet()
@@ -65,20 +83,25 @@ def train(cfg: DictConfig, folder: Path, source: Any = None) -> dict[str, float]
     if cfg.hardware.threads is not None:
         torch.set_num_threads(cfg.hardware.threads)
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None
-    layers = run_folder.read_layers(cfg.below, "below")
+    if checkpoint is not None and cfg.below is not None:  # what it stands on now, not what ``below`` has become
+        layers = run_folder.read_layers(folder, "resume", "below.pt")
+    else:
+        layers = run_folder.read_layers(cfg.below, "below")
     pl.seed_everything(cfg.seed, verbose=False)
-    data = build_data(cfg, layers, source)
+    with log.phase(f"reading {cfg.data.name}"):
+        data = build_data(cfg, layers, source)
     model = build_in_training(cfg, data, layers)
-    if layers and checkpoint is None:
-        save_layers(folder / "below.pt", layers)
     if checkpoint is None:
         model.initialize_from(data)
     else:
         run_folder.put_weights(model, checkpoint, f"resume: {folder}")
+        if checkpoint["epoch"] >= cfg.train.epochs:
+            done = checkpoint["epoch"] + 1
+            raise UserError(f"train.epochs: {done} are behind this run, got {cfg.train.epochs}; give at least {done}")
     clock = Clock()
-    ends = EpochEnd(folder, cfg.train.monitor)
-    title = f"{type(model).__name__} on {data.name}"
-    callbacks = [clock, ends, Bar(title, clock), *build_callbacks(cfg.callbacks, folder)]
+    text = OmegaConf.to_yaml({**cfg, "resume": None})
+    ends = EpochEnd(folder, cfg.train.monitor, mode_of(cfg.train.monitor, cfg.train.mode), text)
+    callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *build_callbacks(cfg.callbacks, folder)]
     settings = OmegaConf.to_container(cfg)
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too
@@ -89,23 +112,49 @@ def train(cfg: DictConfig, folder: Path, source: Any = None) -> dict[str, float]
         default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )  # fmt: skip
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=folder / "last.ckpt" if checkpoint else None, weights_only=True)
-        if not trainer.is_global_zero:
-            return {}
-        metrics, pictures = conclude(cfg, folder, model, data, ends.rows, clock)
-    except BaseException as error:
-        failed, reason = not isinstance(error, Pruned), str(error) or type(error).__name__
-        watch.finish(loggers, {}, {}, trainer.global_step, failed, reason)
-        said = refusal(error)
-        if said is not None:
-            raise said from error
-        raise
-    watch.finish(loggers, metrics, pictures, trainer.global_step)
+    ckpt_path = folder / "last.ckpt" if checkpoint else None
+    if not trainer.is_global_zero:
+        with signals.safe_points():
+            trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+        return {}
+    if checkpoint is None:
+        run_folder.clear(folder)
+        run_folder.begin(folder, text)
+        files.write_text(folder / "command.txt", command + "\n")
+        if layers:
+            save_layers(folder / "below.pt", layers)
+    with log.kept_in(folder):
+        log.note(command)
+        log.say(f"{sizes(model, data)}, {cfg.hardware.accelerator}")
+        if checkpoint is not None:
+            log.say(f"goes on after epoch {checkpoint['epoch'] + 1} of {cfg.train.epochs}")
+        try:
+            with signals.safe_points():
+                trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            metrics, pictures = conclude(cfg, folder, model, data, ends, clock)
+        except BaseException as error:
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGTERM)  # the other ranks would wait for this one
+            failed, reason = not isinstance(error, Pruned), str(error) or type(error).__name__
+            watch.finish(loggers, {}, {}, trainer.global_step, failed, reason)
+            said = refusal(error) if isinstance(error, Exception) else None
+            if said is not None:
+                raise said from error
+            raise
+        with log.phase("closing what watches the run"):
+            watch.finish(loggers, metrics, pictures, trainer.global_step)
     return metrics
 
 
-def conclude(cfg: DictConfig, folder: Path, model, data, rows: list[dict[str, float]], clock) -> tuple[dict, dict]:
+def sizes(model, data) -> str:
+    """1294 train / 143 validation / 360 test, 27 k parameters."""
+    parameters = sum(p.numel() for p in model.parameters())
+    count = f"{parameters / 1e6:.3g} M" if parameters >= 1e6 else f"{parameters / 1e3:.3g} k"
+    samples = f"{len(data.train.x)} train / {len(data.val.x)} validation / {len(data.test.x)} test"
+    return f"{samples}, {count if parameters >= 1e3 else parameters} parameters"
+
+
+def conclude(cfg: DictConfig, folder: Path, model, data, ends, clock) -> tuple[dict, dict]:
     """Leave what the trained model hands on, measure it, draw it; metrics and paths of pictures.
 
     What was learned and what it is worth are on disk before the first picture is drawn.
@@ -121,13 +170,14 @@ def conclude(cfg: DictConfig, folder: Path, model, data, rows: list[dict[str, fl
     if cfg.evaluate.weights == "best":
         run_folder.put_weights(model, run_folder.read_checkpoint(folder, "best", "evaluate.weights"), str(folder))
     model.to(data.train.x.device).eval()
-    metrics = {name: value for name, value in (rows[-1] if rows else {}).items() if name != "epoch"}
-    metrics = finite(metrics) | evaluate(model, data, build_evaluators(cfg.evaluate))
-    files.write_json(folder / "timing.json", clock.timing(started, STARTED))
-    files.write_json(folder / "metrics.json", metrics)  # a folder with metrics.json is a finished run
+    metrics = {name: value for name, value in (ends.rows[-1] if ends.rows else {}).items() if name != "epoch"}
+    with log.phase("testing"):
+        metrics = finite(metrics) | evaluate(model, data, build_evaluators(cfg.evaluate))
+    run_folder.begin(folder, ends.settings)
+    run_folder.finish(folder, metrics, clock.timing(started, STARTED))
     pictures: dict[str, Path] = {}
-    with alone("figures"):
-        pictures = figures.save(figures.run_figures(model, data, rows), folder / "figures")
+    with alone("figures"), log.phase("drawing figures"):
+        pictures = figures.save(figures.run_figures(model, data, ends.rows), folder / "figures")
     return metrics, pictures
 
 
@@ -164,13 +214,13 @@ def quiet() -> None:
 
 
 def main() -> None:
-    """``python -m aelab.run.train FOLDER [--resume]``: one rank of the run that FOLDER/config.yaml describes."""
-    folder = Path(sys.argv[1])
-    cfg = run_folder.read_config(folder, "aelab.run.train")
-    if "--resume" in sys.argv[2:]:
-        cfg.resume = str(folder)
+    """``python -m aelab.run.train FOLDER CONFIG COMMAND``: one rank of the run that CONFIG describes, in FOLDER."""
+    folder, config, command = sys.argv[1:]
     try:
-        train(cfg, folder)
+        with signals.heard():
+            train(OmegaConf.load(config), Path(folder), command)
+    except Stopped as stop:
+        sys.exit(stop.status)
     except UserError as error:
         sys.exit(f"aelab: {error}")
     except Pruned as error:

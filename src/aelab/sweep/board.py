@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from aelab.results import tables
-from aelab.sweep.jobs import Job
+from aelab.sweep.jobs import Job, differing
 
 ORDER = ("done", "pruned", "running", "killed", "failed")
 
@@ -45,14 +45,12 @@ class Board:
     @cached_property
     def swept(self) -> list[str]:
         """The keys that differ between jobs, in the order of the command line."""
-        asked = [settings(job) for job in self.jobs]
-        keys = dict.fromkeys(key for job in asked for key in job)
-        return [key for key in keys if len({job.get(key) for job in asked}) > 1]
+        return differing([job.overrides for job in self.jobs])
 
     @property
     def common(self) -> list[str]:
         """The overrides that every job was given."""
-        return [f"{key}={value}" for key, value in settings(self.jobs[0]).items() if key not in self.swept]
+        return [f"{key}={value}" for key, value in self.jobs[0].settings.items() if key not in self.swept]
 
     def rows(self, folder: Path) -> list[tables.Row]:
         """The table: place, objectives, swept settings, seconds, how it ended, the job's folder within ``folder``."""
@@ -65,14 +63,9 @@ class Board:
         ]
 
 
-def settings(job: Job) -> dict[str, str]:
-    """A job's overrides, key -> value as written."""
-    return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in job.overrides)}
-
-
 def value_of(job: Job, key: str) -> int | float | str | None:
     """One setting of a job, as a number where it is one; None where the job was not given it."""
-    text = settings(job).get(key)
+    text = job.settings.get(key)
     if text is None:
         return None
     for number in (int, float):

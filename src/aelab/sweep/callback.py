@@ -1,6 +1,5 @@
 """The Hydra callback that makes a leaderboard of any multirun; nothing heavy at the top, every start imports it."""
 
-import logging
 import sys
 import time
 import traceback
@@ -11,13 +10,12 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from aelab import locks
+from aelab import locks, log
 from aelab.files import write_text
-from aelab.sweep.jobs import Job, names, outcome, read_jobs
+from aelab.sweep.jobs import Job, Sweep, names, outcome, read_jobs, this_sweep
 
 # What a sweep adds to a job's overrides: no choice of anybody.
 ADDED = ("+callbacks@callbacks.pruning=", "callbacks.pruning.", "logger.group=")
-log = logging.getLogger(__name__)
 
 
 class Leaderboard(Callback):
@@ -45,11 +43,11 @@ class Leaderboard(Callback):
         job, result = self.job, returned(job_return)
         job.status, job.values, job.reason = outcome(result)
         job.seconds = time.monotonic() - self.begun
-        if job.status == "failed":
-            log.error("job %d failed: %s", job.number, job.reason)
-            if isinstance(result, Exception) and not isinstance(result, UserError):
-                write_text(job.folder / "traceback.txt", "".join(traceback.format_exception(result)))
+        if job.status == "failed" and isinstance(result, Exception) and not isinstance(result, UserError):
+            write_text(job.folder / "traceback.txt", "".join(traceback.format_exception(result)))
         job.write()
+        sweep = this_sweep() or Sweep(job.number + 1, 0, time.time(), list(job.settings), 1)
+        log.say(sweep.line(job, names(OmegaConf.select(config, "objective", default=""))))
         if self.at_work is not None:
             self.at_work.release()
 
@@ -58,11 +56,15 @@ class Leaderboard(Callback):
         jobs = read_jobs(folder)
         if not jobs:
             return
+        from aelab.config.messages import one_line
         from aelab.sweep.board import Board
         from aelab.sweep.leaderboard import publish
 
         directions = OmegaConf.select(config, "hydra.sweeper.direction", default=None) or config.direction
         board = Board(jobs, names(config.objective), names(directions)[0])
-        publish(board, folder, config)
+        try:
+            publish(board, folder, config)
+        except Exception as error:  # hydra would pass over it, and the status would be that of a success
+            sys.exit(f"aelab: {one_line(error) or ''.join(traceback.format_exception(error))}")
         if board.failures:
             sys.exit(1)

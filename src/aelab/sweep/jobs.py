@@ -2,17 +2,21 @@
 
 import json
 import math
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from aelab import locks
 from aelab.errors import Pruned
 from aelab.files import write_text
+from aelab.log import duration
 
 Status = Literal["running", "done", "pruned", "failed", "killed"]
 Outcome = tuple[Status, list[float], str]  # how it ended, its objectives, the one line that says why
+VARIABLE = "AELAB_SWEEP"  # in which a job, in whatever process it runs, is told of its sweep
 
 
 @dataclass
@@ -30,8 +34,59 @@ class Job:
     seconds: float
     reason: str
 
+    @property
+    def settings(self) -> dict[str, str]:
+        return settings(self.overrides)
+
     def write(self) -> None:
         write_text(self.folder / "job.json", json.dumps(asdict(self) | {"folder": str(self.folder)}, indent=2))
+
+
+class Sweep(NamedTuple):
+    """What a job needs to know to say its place: how many ``jobs`` there are, and with which this start ``began``.
+
+    ``first`` is that job's number; ``keys`` are those that differ from job to job; ``at_once`` run together.
+    """
+
+    jobs: int
+    first: int
+    began: float
+    keys: list[str]
+    at_once: int
+
+    def as_environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(self)}
+
+    def line(self, job: Job, objectives: Sequence[str]) -> str:
+        """``3/6  n_code=8 fraction=0.25  val/loss 18.4  8 s  24 s left``."""
+        shown = {key: value for key, value in job.settings.items() if key in self.keys}
+        names = {key: key.rpartition(".")[2] for key in shown}
+        if len(set(names.values())) < len(names):  # optimizer.lr and model.recipe.lr
+            names = {key: key for key in shown}
+        parts = [f"{job.number + 1}/{self.jobs}", " ".join(f"{names[key]}={value}" for key, value in shown.items())]
+        parts += [f"{name} {value:.4g}" for name, value in zip(objectives, job.values)]
+        parts += [f"{job.status}: {job.reason}"] if job.status != "done" else []
+        parts += [duration(job.seconds)]
+        done, left = job.number + 1 - self.first, self.jobs - job.number - 1
+        parts += [f"{duration((time.time() - self.began) / done * left)} left"] if left > 0 else []
+        return "  ".join(filter(None, parts))
+
+
+def this_sweep() -> Sweep | None:
+    """The sweep that this process runs a job of; None where a launcher brought no word of it."""
+    return Sweep(*json.loads(os.environ[VARIABLE])) if VARIABLE in os.environ else None
+
+
+def settings(overrides: Sequence[str]) -> dict[str, str]:
+    """Overrides as key -> value as written."""
+    return {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in overrides)}
+
+
+def differing(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The keys of which not all ``jobs``, each a list of overrides, have the same value, in their order."""
+    asked = [settings(job) for job in jobs]
+    keys = dict.fromkeys(key for job in asked for key in job)
+    return [key for key in keys if len({job.get(key) for job in asked}) > 1]
 
 
 def read_job(folder: Path) -> Job | None:

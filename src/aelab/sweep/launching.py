@@ -1,7 +1,11 @@
 """Handing jobs to a Hydra launcher: the cores shared out, and no job's failure the end of the others."""
 
+import logging
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,10 @@ from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from aelab import log, signals
+from aelab.config.overrides import typed
+from aelab.errors import UserError
+from aelab.sweep.jobs import Job, Sweep, differing, read_jobs
 from aelab.sweep.summary_run import sweep_name
 
 THREADS = "hardware.threads"
@@ -32,22 +40,35 @@ def jobs_at_once(launcher: DictConfig, n_jobs: int) -> int:
 
 
 def launch(
-    launcher: Launcher, config: DictConfig, batch: Sequence[Sequence[str]], first_number: int
+    launcher: Launcher, config: DictConfig, batch: Sequence[Sequence[str]], first_number: int, sweep: Sweep
 ) -> Sequence[JobReturn]:
     """Launch a batch as one group of W&B runs; n jobs at once are given cores // n threads each.
 
     Only where the config has the keys for it and leaves them null: a group or a number of threads of one's own stays.
+    ``sweep`` is what each job says of itself when it ends; launchers repeat every override of every job, so they hush.
     """
-    if "group" in (config.get("logger") or {}) and config.logger.group is None:
+    for name in ("hydra", "hydra_plugins"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mine = "group" in (config.get("logger") or {}) and config.logger.group is None
+    if mine and "WANDB_RUN_GROUP" not in os.environ:
         batch = [[*job, override("logger.group", sweep_name(Path(config.hydra.sweep.dir)))] for job in batch]
     together = jobs_at_once(config.hydra.launcher, len(batch))
-    if together <= 1 or OmegaConf.select(config, THREADS) is not None:
+    environment = sweep._replace(at_once=together).as_environment()
+    if together > 1 and OmegaConf.select(config, THREADS) is None:
+        threads = max(1, cores() // together)
+        if "hardware" in config and "threads" in config.hardware:
+            batch = [[*job, f"{THREADS}={threads}"] for job in batch]
+        environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with env_override(environment):
         return launcher.launch(batch, initial_job_idx=first_number)
-    threads = max(1, cores() // together)
-    if "hardware" in config and "threads" in config.hardware:
-        batch = [[*job, f"{THREADS}={threads}"] for job in batch]
-    with env_override({"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}):
-        return launcher.launch(batch, initial_job_idx=first_number)
+
+
+def goes_on(config: DictConfig, in_same_folder: bool) -> AbstractContextManager[None]:
+    """Inside, a sweep that is stopped says its own command, with its folder unless the command has it anyway."""
+    given = any(item.lstrip("+").startswith("hydra.sweep.dir=") for item in config.hydra.overrides.hydra)
+    known = given or in_same_folder
+    folder = "" if known else " " + typed(override("hydra.sweep.dir", log.place(Path(config.hydra.sweep.dir))))
+    return signals.goes_on_by(lambda: signals.own_command() + folder, again=known)
 
 
 def override(key: str, text: str) -> str:
@@ -55,15 +76,42 @@ def override(key: str, text: str) -> str:
     return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
-class KeepGoing:
-    """A launcher that hands back the jobs that ended well; the leaderboard tells of the others."""
+class Grid:
+    """A launcher for the jobs of a grid: those that a killed sweep has finished are found, the others run.
 
-    def __init__(self, launcher: Launcher, config: DictConfig) -> None:
-        self.launcher, self.config = launcher, config
+    It hands back the jobs that ended well; the leaderboard tells of the others.
+    """
+
+    def __init__(self, launcher: Launcher, config: DictConfig, total: Callable[[], int]) -> None:
+        self.launcher, self.config, self.total, self.began = launcher, config, total, time.time()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        returns = launch(self.launcher, self.config, job_overrides, initial_job_idx)
+        folder = Path(self.config.hydra.sweep.dir)
+        known = {job.number: job for job in read_jobs(folder)}
+        jobs = dict(enumerate(job_overrides, initial_job_idx))
+        for number in sorted(jobs.keys() & known.keys()):
+            refuse_another(known[number], jobs[number], folder)
+        rest = [number for number in jobs if number not in known or known[number].status != "done"]
+        if len(rest) < len(jobs):
+            log.say(f"{len(jobs) - len(rest)} of {len(jobs)} jobs were done before")
+        keys = differing(list(jobs.values()))
+        returns: list[JobReturn] = []
+        for _, group in groupby(enumerate(rest), lambda item: item[1] - item[0]):  # numbers that follow each other
+            numbers = [number for _, number in group]
+            sweep = Sweep(self.total(), rest[0], self.began, keys, 1)
+            returns += launch(self.launcher, self.config, [jobs[n] for n in numbers], numbers[0], sweep)
         return [job for job in returns if job.status == JobStatus.COMPLETED]
+
+
+def refuse_another(job: Job, overrides: Sequence[str], folder: Path) -> None:
+    """Raise ``UserError`` unless ``job``, found in the sweep's folder, was asked just this and is at work no more."""
+    if not set(overrides) <= set(job.overrides):
+        raise UserError(
+            f"hydra.sweep.dir: {folder} holds another sweep, whose job {job.number} was {' '.join(job.overrides)}; "
+            "choose another folder"
+        )
+    if job.status == "running":
+        raise UserError(f"hydra.sweep.dir: job {job.number} in {folder} is still at work; let it end, then go on")
 
 
 def returned(job: JobReturn) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from aelab.files import write_whole
 from aelab.results.tables import cell
-from aelab.sweep.board import Board, settings, value_of
+from aelab.sweep.board import Board, value_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def reconstructions(board: Board, shown: list[Any]) -> "Figure":
 
 def positions(board: Board, key: str) -> tuple[list[float], list[str]]:
     """Where each finished job stands on the axis of a setting: its number, or its place among the ``labels``."""
-    values = [settings(job).get(key, "default") for job in board.done]
+    values = [job.settings.get(key, "default") for job in board.done]
     try:
         return [float(value) for value in values], []
     except ValueError:

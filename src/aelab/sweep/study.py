@@ -118,6 +118,8 @@ class SharedStudy:
 
         trials = self.study.get_trials(deepcopy=False)
         left = [t.number for t in trials if t.state == TrialState.RUNNING and not self._at_work(t.number)]
+        trials = self.study.get_trials(deepcopy=False)  # told before it was let go, a trial is now no more running
+        left = [number for number in left if trials[number].state == TrialState.RUNNING]
         waiting = [t.number for t in trials if t.state == TrialState.WAITING]
         if left or waiting:
             return min(left or waiting)

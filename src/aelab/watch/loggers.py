@@ -9,6 +9,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from aelab.config.build import asks_for, build
 from aelab.errors import UserError
 from aelab.results.evaluation import alone
+from aelab.watch import conventions
 from aelab.watch.wandb_run import WandbRun
 from aelab.watch.wandb_start import wanted
 
@@ -45,12 +46,13 @@ class TensorBoard(TensorBoardLogger):
 
 
 def wandb_logger(
-    project: str,
+    project: str | None,
     entity: str | None,
     mode: Literal["auto", "online", "offline", "disabled"],
     name: str | None,
+    notes: str | None,
     group: str | None,
-    job_type: str,
+    job_type: str | None,
     tags: list[str],
     pictures_every: int,
     histograms: bool,
@@ -63,20 +65,24 @@ def wandb_logger(
 
     Raises ``UserError`` for what W&B would refuse: a project's name, a tag, a mode.
     """
-    bad = [c for c in project if c in "/\\#?%:"]
-    if bad or not 0 < len(project) <= 128:
-        raise UserError(
-            f"logger.project: {project!r} has {bad or 'too few or too many characters'}; take letters and -"
-        )
-    for tag in tags:
-        if not 0 < len(tag) <= 64:
-            raise UserError(f"logger.tags: {tag!r} must have 1 to 64 characters; give another word")
+    name_of_project = conventions.asked("project") if project is None else project
+    if name_of_project is not None:
+        key = "logger.project" if project is not None else conventions.VARIABLES["project"]
+        bad = [c for c in name_of_project if c in "/\\#?%:"]
+        if bad or not 0 < len(name_of_project) <= 128:
+            what = bad or "too few or too many characters"
+            raise UserError(f"{key}: {name_of_project!r} has {what}; take letters and -")
+    for key, given in (("logger.tags", tags), (conventions.VARIABLES["tags"], conventions.asked("tags") or [])):
+        for tag in given:
+            if not 0 < len(tag) <= 64:
+                raise UserError(f"{key}: {tag!r} must have 1 to 64 characters; give another word")
 
     if pictures_every < 0:
         raise UserError(
             f"logger.pictures_every: must be at least 0, got {pictures_every}; 0 shows them at the end only"
         )
-    about = {"project": project, "entity": entity, "name": name, "group": group, "job_type": job_type, "tags": tags}
+    about = {"project": project, "entity": entity, "name": name, "notes": notes}
+    about |= {"group": group, "job_type": job_type, "tags": tags}
     return WandbRun(folder, settings, wanted(mode), about, pictures_every, histograms, watch, artifacts)
 
 

@@ -10,11 +10,11 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
 
 from aelab.files import read_json, write_text
+from aelab.results.directions import mode_of
 from aelab.results.evaluation import alone
-from aelab.watch import provenance, wandb_start
+from aelab.watch import conventions, provenance, wandb_start
 
-BEST = dict.fromkeys(("val/loss", "val/squared_error", "val/class_error"), "min")
-BEST |= dict.fromkeys(("val/pseudo_log_likelihood", "val/elbo"), "max")
+BEST = ("val/loss", "val/squared_error", "val/class_error", "val/pseudo_log_likelihood", "val/elbo")
 CODES = 1000  # validation samples whose codes a histogram shows
 BINS = 64
 
@@ -36,7 +36,8 @@ class WandbRun(Checkpoint, Logger):
     ):  # fmt: skip
         self.folder, self.mode, self.about = folder, mode, about
         self.config = provenance.settings(settings)
-        self.best = {**BEST, settings["train"]["monitor"]: "min"}
+        monitor, mode = settings["train"]["monitor"], settings["train"]["mode"]
+        self.best = {**{name: mode_of(name) for name in BEST}, monitor: mode_of(monitor, mode)}
         self.pictures_every, self.histograms = pictures_every, histograms
         self.gradients, self.artifacts = gradients, artifacts
         self.run: Any = None
@@ -82,11 +83,10 @@ class WandbRun(Checkpoint, Logger):
         self.parts = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
         command = self.folder / "command.txt"
         notes = command.read_text().strip() if command.exists() else None
+        about = conventions.filled(self.about, {"name": self.folder.name, "notes": notes, "job_type": "train"})
         config = self.config | provenance.code_state()
         with wandb_start.harmless(self.folder):
-            run = wandb_start.start(
-                self.folder, self.mode, config, run_id(self.folder), **{**self.about, "name": self.name, "notes": notes}
-            )
+            run = wandb_start.start(self.folder, self.mode, config, run_id(self.folder), **about)
             run.define_metric("epoch")
             run.define_metric("*", step_metric="epoch")
             run.define_metric("lr-*", step_metric="trainer/global_step")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from aelab.errors import UserError
+from aelab import log
+from aelab.watch import conventions
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 3.0  # that the server has to say who we are, before the run is begun
 INIT_SECONDS = 3.0  # and then to begin it
 FINISH_SECONDS = 6.0  # and to take what is left at the end
-MODES = {"run": "online", "dryrun": "offline", "shared": "online"}  # older words of wandb's
 AGENT = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # set by wandb agent: whose run this is
 
 
 def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about: Any) -> "Run":
     """A run of ``config`` whose files lie in ``folder``/wandb; ``about`` is project, entity, name, group, job_type …
+
+    What is null or empty in it is as W&B's own variables say (:mod:`aelab.watch.conventions`).
 
     ``mode`` is online, offline or disabled; where the server does not answer, online is offline too, and says so.
     Under ``wandb agent`` the run is the agent's: its id, project and entity count.
@@ -35,6 +37,7 @@ def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about:
     import wandb
 
     hush()
+    about = conventions.filled(about, {"project": "aelab"})
     agent = {}
     if has_agent():
         agent = {"sweep_id": os.environ["WANDB_SWEEP_ID"], "run_id": os.environ.get("WANDB_RUN_ID", run_id)}
@@ -49,7 +52,7 @@ def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about:
         patience = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS, "finish_timeout_raises": True}
         try:
             run = wandb.init(mode="online", settings=wandb.Settings(**quiet, **patience), **keywords)
-            print(f"W&B         {run.url}", flush=True)
+            log.say(f"W&B         {run.url}")
             return run
         except (wandb.Error, TimeoutError) as error:
             trouble = f"{host()}: {str(error).strip().splitlines()[0][:160]}"
@@ -57,7 +60,7 @@ def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about:
             for begun in set(folder.glob("wandb/run-*")) - before:
                 shutil.rmtree(begun, ignore_errors=True)
     if trouble is not None:
-        print(f"W&B         {trouble}; this run is kept offline, send it later: {to_send(folder)}", flush=True)
+        log.say(f"W&B         {trouble}; this run is kept offline, send it later: {to_send(folder)}")
     offline = "disabled" if mode == "disabled" else "offline"
     return wandb.init(mode=offline, settings=wandb.Settings(**quiet), **keywords)
 
@@ -68,7 +71,7 @@ def finish(run: "Run", folder: Path, failed: bool) -> None:
         run.finish(exit_code=1 if failed else 0)
     except TimeoutError:
         later = to_send(folder, online=True)
-        print(f"W&B         {host()} does not take the rest of the run; send it later: {later}", flush=True)
+        log.say(f"W&B         {host()} does not take the rest of the run; send it later: {later}")
 
 
 def hush() -> None:
@@ -83,16 +86,13 @@ def hush() -> None:
 
 
 def wanted(mode: str) -> str:
-    """online, offline or disabled: as ``mode`` says, or if it is ``auto`` WANDB_MODE, or whether there is a key.
+    """online, offline or disabled: as ``mode`` says, or if it is ``auto`` W&B's own setting, or whether there is a key.
 
     Raises ``UserError`` for a word in WANDB_MODE that is no mode.
     """
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if api_key() else "offline")
-        mode = MODES.get(mode, mode)
-    if mode not in ("online", "offline", "disabled"):
-        raise UserError(f"WANDB_MODE: expected online, offline or disabled, got {mode!r}; or give logger.mode")
-    return mode
+    if mode != "auto":
+        return mode
+    return conventions.mode() or ("online" if api_key() else "offline")
 
 
 def to_send(folder: Path, online: bool = False) -> str:
@@ -155,7 +155,7 @@ def harmless(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:  # wandb passes on what its sockets, its process and its server raise
         reason = (str(error).strip().splitlines() or [""])[0][:160]
-        print(f"W&B         failed ({type(error).__name__}: {reason}); all of the run is in {folder} too", flush=True)
+        log.warn(f"W&B         failed ({type(error).__name__}: {reason}); all of the run is in {folder} too")
 
 
 def has_agent() -> bool:

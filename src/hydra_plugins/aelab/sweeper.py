@@ -1,7 +1,6 @@
 """Optuna for Hydra: ``aelab -m hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(1e-4,1e-1))'``."""
 
-import logging
-import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-
-log = logging.getLogger(__name__)
 
 
 class OptunaSweeper(Sweeper):
@@ -62,20 +59,21 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> int:
         """Run trials until there are ``n_trials``; returns how many this process ran."""
+        from aelab import log
         from aelab.files import write_text
-        from aelab.sweep.launching import cores
+        from aelab.sweep.launching import cores, goes_on
 
         study, fixed = self._begin(arguments)
         write_text(self.folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
         at_once = self.n_jobs if self.n_jobs > 0 else cores()
-        ran = 0
-        while batch := study.take(at_once, self._ended):
-            for number, outcome in self._run(study, dict(batch), fixed, first=ran == 0).items():
-                study.tell(number, *outcome)
-                log.info("trial %d: %s", number, " ".join(map(str, (outcome[0], *outcome[1], outcome[2]))))
-            ran += len(batch)
+        self.began, ran = time.time(), 0
+        with goes_on(self.config, in_same_folder=True):
+            while batch := study.take(at_once, self._ended):
+                for number, outcome in self._run(study, dict(batch), fixed, first=ran == 0).items():
+                    study.tell(number, *outcome)
+                ran += len(batch)
         if others := study.at_work_elsewhere():
-            log.info("trials %s are at work in other processes; this command again collects what they leave", others)
+            log.say(f"trials {others} are at work in other processes; this command again collects what they leave")
         return ran
 
     def _begin(self, arguments: list[str]) -> Any:
@@ -107,15 +105,14 @@ class OptunaSweeper(Sweeper):
 
     def _run(self, study: Any, batch: dict[int, list[str]], fixed: list[str], first: bool) -> dict[int, Any]:
         """Launch trials, number -> swept overrides; returns their outcomes, number -> (status, objectives, reason)."""
-        from aelab.sweep.jobs import one_line, outcome, read_job
+        from aelab.sweep.jobs import Sweep, one_line, outcome, read_job
         from aelab.sweep.launching import launch, returned
 
-        for half_done in (self.folder / str(number) for number in batch):
-            if read_job(half_done):
-                shutil.rmtree(half_done)  # of a process that was killed
+        self.first = min(batch) if first else self.first
+        sweep = Sweep(study.n_trials, self.first, self.began, [*study.space], 1)
         jobs = [[*fixed, *values, *self._pruning(study, number)] for number, values in batch.items()]
         try:
-            returns = launch(self.launcher, self.config, jobs, min(batch))
+            returns = launch(self.launcher, self.config, jobs, min(batch), sweep)
         except Exception as error:  # the launcher's own: a worker out of memory, a job that the cluster cancelled
             if first and not any(read_job(self.folder / str(number)) for number in batch):
                 raise  # no job has ever begun: no trial is at fault

@@ -1,0 +1,56 @@
+"""A run that goes on: with which config, and by which command."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from aelab import log, signals
+from aelab.config.overrides import quoted, typed
+from aelab.config.schema import role_of_override, roots, that_change
+from aelab.errors import UserError
+from aelab.run import folder as run_folder
+
+
+def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
+    """The config of the run in ``cfg.resume``, with the few overrides that a run may be given on its way.
+
+    A key that there was not yet when it was begun is as ``cfg`` has it.
+    """
+    folder = Path(cfg.resume)
+    old = run_folder.read_config(folder)
+    if "chain" in old and old.chain.stages:
+        raise UserError(f"resume: {folder} is a chain's; give its own command again, see {folder / 'command.txt'}")
+    with open_dict(old):
+        for name, node in cfg.items():
+            if name not in old:
+                old[name] = node
+            elif name in roots(resumable=True) and "_target_" not in node:
+                old[name] = OmegaConf.merge(node, old[name])
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0]
+        if key == "resume":
+            continue
+        if not role_of_override(override).resumable:
+            can = ", ".join(roots(resumable=True))
+            raise UserError(f"{key}: cannot change when a run is resumed, only {can} can; leave it out")
+        value = OmegaConf.select(cfg, key)
+        with open_dict(old):
+            OmegaConf.update(old, key, value, merge=False)
+    run_folder.read_checkpoint(folder, "last", "resume")
+    old.resume = str(folder)
+    return old, folder
+
+
+def begun_in(folder: Path, cfg: DictConfig, finished: bool) -> bool:
+    """Whether ``folder`` holds a run of this very config that was stopped, or, with ``finished``, that ended."""
+    if not (folder / "last.ckpt").exists() or ((folder / "metrics.json").exists() and not finished):
+        return False
+    old, new = (OmegaConf.to_container(config) for config in (run_folder.read_config(folder, "hydra.run.dir"), cfg))
+    return all(that_change(what, old) == that_change(what, new) for what in ("weights", "evaluation"))
+
+
+def way_on(folder: Path) -> str:
+    """The command by which a run that is stopped now goes on: there is nothing to go on from in its first epoch."""
+    if not (folder / "last.ckpt").exists():
+        return signals.own_command()
+    return "aelab " + typed(f"resume={quoted(log.place(folder))}")
