@@ -17,6 +17,8 @@ from aelab.models.divergence import loss_limit, stop_if_exploded, stop_if_not_fi
 
 WATCHED = 1000  # samples that are looked at once an epoch
 
+LEAST = 1e-12  # factor on a rate: L-BFGS divides by the step that it tries
+
 
 class Training(NamedTuple):
     """How a model is trained, apart from what it is: none of it is needed to use the model afterwards."""
@@ -141,7 +143,7 @@ class Trained(pl.LightningModule):
 
     def _set_rate(self) -> None:
         """Set the rate of the next minibatch: whoever looks before it sees the one that it will have."""
-        factor = self.training_plan.schedule(self._done())
+        factor = max(self.training_plan.schedule(self._done()), LEAST)
         for group in self.optimizers(use_pl_optimizer=False).param_groups:
             group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
 

@@ -25,7 +25,7 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
             if name not in old:
                 old[name] = node
             elif name in roots(resumable=True) and "_target_" not in node:
-                old[name] = OmegaConf.merge(node, old[name])
+                old[name] = OmegaConf.merge(OmegaConf.to_container(node), old[name])  # whose keys may be others
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
         if key == "resume":
