@@ -16,7 +16,15 @@ from aelab.rbm.contrastive_divergence import (
     update_,
     zero_velocity,
 )
-from aelab.rbm.energy import energy, free_energy, mean_h_given_v, mean_v_given_h, sample_h_given_v, sample_v_given_h
+from aelab.rbm.energy import (
+    energy,
+    free_energy,
+    free_energy_hidden,
+    mean_h_given_v,
+    mean_v_given_h,
+    sample_h_given_v,
+    sample_v_given_h,
+)
 from aelab.rbm.layer import Layer
 from aelab.rbm.partition import log_z_exact
 
@@ -74,7 +82,7 @@ def test_the_expected_update_approaches_the_exact_gradient_as_published(steps, e
 @pytest.mark.parametrize(("steps", "mean_field"), [(1, False), (1, True), (3, False)])
 def test_sampled_updates_average_to_the_expected_one(steps, mean_field):
     rbm, n = yardstick(6, 4, scale=0.7), 210_000
-    _, _, v, h = contrastive_divergence(DATA.repeat(n // len(DATA), 1), rbm, steps, None, mean_field)
+    _, _, v, h, _ = contrastive_divergence(DATA.repeat(n // len(DATA), 1), rbm, steps, None, mean_field)
     rows = torch.cat([(v[:, :, None] * h[:, None]).flatten(1), h, v], 1)
     error = (rows.mean(0) - expected_model_statistics(rbm, steps, mean_field)).abs() / (rows.std(0) / n**0.5)
     assert error.max() < 5
@@ -296,6 +304,64 @@ def test_updates_raise_the_exact_log_likelihood(persistent, centring):
         update_(rbm, velocity, g, 0.1, 0.5, 0.0)
     log_p = (-free_energy(v, rbm) - log_z_exact(rbm)).mean()
     assert start + 2 < log_p < -0.693147  # two patterns, equally often: no machine does better than −log 2
+
+
+def enumerated_log_likelihood(v, rbm):
+    """Mean log p(v) of a machine with Gaussian visible units, differentiable in every parameter."""
+    return (-free_energy(v, rbm) - torch.logsumexp(-free_energy_hidden(states(3), rbm), 0)).mean()
+
+
+def exact_gradient(v, rbm):
+    params = [p.clone().requires_grad_() for p in (rbm.W, rbm.b_hidden, rbm.b_visible, rbm.log_var_visible)]
+    log_p = enumerated_log_likelihood(v, Layer(*params[:3], "bernoulli", "gaussian", params[3]))
+    return Gradient(*torch.autograd.grad(log_p, params))
+
+
+@pytest.mark.parametrize("mean_field", [True, False])
+def test_the_log_variance_s_gradient_is_exact_once_the_chains_are_where_the_machine_is(mean_field):
+    """Hidden units drawn from their own distribution, by enumeration: the visible ones as means or as a draw."""
+    rbm, v, n = small_rbm(visible="gaussian"), torch.randn(50, 4, dtype=torch.float64), 200_000
+    p = torch.softmax(-free_energy_hidden(states(3), rbm), 0)
+    h = states(3)[torch.multinomial(p, n, replacement=True)]
+    v_model = mean_v_given_h(h, rbm) if mean_field else sample_v_given_h(h, rbm)[1]
+    expected, h_data = exact_gradient(v, rbm).log_var_visible, mean_h_given_v(v, rbm)
+    pieces = []
+    for v_piece, h_piece in zip(v_model.split(4000), h.split(4000)):
+        drawn = h_piece if mean_field else None
+        phases = Phases(v, h_data, v_piece, mean_h_given_v(v_piece, rbm), drawn)
+        pieces.append(gradient(phases, rbm, learn_log_var=True).log_var_visible)
+    pieces = torch.stack(pieces)
+    assert ((pieces.mean(0) - expected).abs() < 5 * pieces.std(0) / len(pieces) ** 0.5).all()
+
+
+def test_reconstructions_that_are_means_learn_the_variance_that_they_leave():
+    """Of CD-1 the gradient is ½⟨(v − v̂)²⟩/σ² − ½: exactly where h is certain, on average else."""
+    rbm, v = small_rbm(visible="gaussian"), torch.randn(200_000, 4, dtype=torch.float64)
+    phases = contrastive_divergence(v, rbm, 1, None, True)
+    left = (v - phases.v_model) ** 2 / (2 * rbm.log_var_visible.exp()) - 0.5
+    g = gradient(phases, rbm, learn_log_var=True).log_var_visible
+    assert ((g - left.mean(0)).abs() < 0.02).all()
+    certain = rbm._replace(b_hidden=torch.full_like(rbm.b_hidden, 500.0))
+    phases = contrastive_divergence(v[:50], certain, 1, None, True)
+    left = (v[:50] - phases.v_model) ** 2 / (2 * rbm.log_var_visible.exp()) - 0.5
+    torch.testing.assert_close(gradient(phases, certain, learn_log_var=True).log_var_visible, left.mean(0))
+
+
+def test_the_centred_gradient_is_that_of_the_machine_with_offsets_in_its_variances_too():
+    """Its parameters θ_c give the plain ones, θ = f(θ_c): a step along ∇_c moves θ by J Jᵀ ∇."""
+    rbm, v = small_rbm(visible="gaussian"), torch.randn(50, 4, dtype=torch.float64)
+    mu, lam = torch.rand(4, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
+
+    def plain(W, b_c, a_c, log_var):  # multiply (v − μ)/σ² W (h − λ) out: offsets become shifts of the biases
+        return W, b_c - (mu * torch.exp(-log_var)) @ W, a_c - W @ lam, log_var
+
+    b_c = rbm.b_hidden + (mu * torch.exp(-rbm.log_var_visible)) @ rbm.W
+    here = rbm.W, b_c, rbm.b_visible + rbm.W @ lam, rbm.log_var_visible
+    exact = exact_gradient(v, rbm)
+    _, centred_slope = torch.autograd.functional.vjp(plain, here, tuple(exact))
+    _, step = torch.autograd.functional.jvp(plain, here, centred_slope)
+    for mine, expected in zip(centred(exact, mu, lam, rbm), step):
+        torch.testing.assert_close(mine, expected)
 
 
 def test_the_learned_variance_becomes_the_data_s():

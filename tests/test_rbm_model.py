@@ -1,7 +1,10 @@
 """The RBM as a model: its step against a hand-written one, its runs resumed, its keys, its errors, its monitors."""
 
+import math
+
 import pytest
 import torch
+from helpers import fitted
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_partition import two_modes
@@ -10,6 +13,7 @@ from aelab import app
 from aelab.config.build import build, resolved
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
+from aelab.data.swiss_roll import swiss_roll
 from aelab.errors import UserError
 from aelab.files import read_json
 from aelab.models.rbm import RBM
@@ -212,6 +216,44 @@ def test_exploding_weights_stop_the_run_and_the_last_good_checkpoint_stays(rate,
     weights = read_checkpoint(tmp_path / "run", "last", "test")["state_dict"]
     assert all(bool(weight.isfinite().all()) for weight in weights.values())
     assert len(read_history(tmp_path / "run")["epoch"]) >= 1
+
+
+VARIANCE = ["model.visible=gaussian", "model.learn_variance=true", "model.recipe.learning_rate=0.003"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["model.recipe.centring=true"],
+        ["model.recipe.mean_field_visible=false"],
+        ["model.recipe.mean_field_visible=false", "model.recipe.persistent=true"],
+    ],
+    ids=" ".join,
+)
+def test_a_learned_variance_ends_at_a_density_and_not_far_from_the_data(more):
+    """On whitened points every recipe stays near N(0, I), as which it starts: CD climbs no likelihood exactly."""
+    x = swiss_roll(1000, 200, 0.0, 0)
+    cfg = composed(*VARIANCE, *more, "train.epochs=25", "model.n_hidden=16", "data.train_size=null")
+    rbm = fitted(cfg, x)
+    prior = -0.5 * (x.test_x.square().sum(1).mean() + 3 * math.log(2 * math.pi))
+    assert rbm.test_metrics(rbm.trainer.datamodule)["log_likelihood"] > float(prior) - 0.3
+    assert float(rbm.log_var_visible.exp().min()) > 0.01 and float(rbm.log_var_visible.max()) <= 0.01
+
+
+def test_a_variance_is_not_learned_from_persistent_chains_of_means():
+    with pytest.raises(UserError, match=r"^model\.learn_variance: .*model\.recipe\.mean_field_visible=false"):
+        model((6,), *VARIANCE, "model.recipe.persistent=true")
+
+
+def test_a_learned_variance_stays_above_its_floor_where_the_data_never_vary():
+    x = torch.randn(400, 64)
+    x[:, :5] = torch.tensor([0.0, 1.0, -3.0, 100.0, 1e-4])
+    data = Arrays(x[20:], None, x[:20], None, (64,), False)
+    rbm = fitted(composed(*VARIANCE, "model.recipe.bias_start=data", "train.epochs=60", "data.train_size=null"), data)
+    variance = rbm.log_var_visible.exp()
+    assert float(variance[:5].max()) < 0.5 and float(variance.min()) >= 0.00099
+    assert rbm.W.isfinite().all() and float(rbm.trainer.callback_metrics["val/loss"]) < 100
 
 
 def test_what_a_run_leaves(tmp_path):

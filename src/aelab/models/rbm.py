@@ -1,5 +1,7 @@
 """The restricted Boltzmann machine, trained by contrastive divergence: a stage of a deep net, or a density alone."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from aelab.rbm.recipe import Recipe
 from aelab.rbm.temperatures import ladder
 from aelab.rbm.tempering import at_one, first_rungs, sweep
 
+LEAST_VARIANCE = 1e-3  # of Gaussian visible units, whose own would fall to 0 where the data never vary
 EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
 PILOT = 100  # chains that choose the temperatures of tempered ones, once per epoch
 FANTASIES = 10  # chains of each kind in the picture
@@ -44,6 +47,11 @@ class RBM(ByRule):
             )
         if learn_variance and visible != "gaussian":
             raise UserError(f"model.learn_variance: {visible} visible units have no variance; set it to false")
+        if learn_variance and recipe.persistent and recipe.mean_field_visible:
+            raise UserError(
+                "model.learn_variance: persistent chains of means are no samples, from which a variance could be "
+                "learned; set model.recipe.mean_field_visible=false"
+            )
         self.visible, self.hidden, self.recipe = visible, hidden, recipe
         self.learning_rate = recipe.learning_rate
         n_visible = self.n_input
@@ -61,6 +69,7 @@ class RBM(ByRule):
         rungs = first_rungs(recipe.n_chains, recipe.temperatures, self.W.device)
         self.register_buffer("rungs", rungs if tempered else None)
         self.register_buffer("ladder", torch.linspace(0, 1, recipe.temperatures) if tempered else None)
+        self.register_buffer("most_log_var", torch.zeros(n_visible) if learn_variance else None)
         self.register_buffer("mean_visible", torch.zeros(n_visible))
         self.register_buffer("mean_hidden", torch.full((n_hidden,), 0.5))
 
@@ -93,6 +102,8 @@ class RBM(ByRule):
         check_inputs(self.visible, data)
         x = data.train.x
         self.mean_visible.copy_(x.mean(0))
+        if self.most_log_var is not None:  # what hidden units leave of a unit's variance is no more than all of it
+            self.most_log_var.copy_(x.var(0, correction=0).clamp(min=1).log())  # nor than what it starts with
         if self.recipe.bias_start == "data":
             mean = self.mean_visible
             self.b_visible.data.copy_(log_odds(mean) if self.visible == "bernoulli" else mean)
@@ -110,8 +121,7 @@ class RBM(ByRule):
     def path(self) -> Path:
         """From units with the data's rates to the machine: what tempered chains climb."""
         mean = self.mean_visible
-        base = mean.clamp(1e-3, 1 - 1e-3).logit() if self.visible == "bernoulli" else mean
-        return Path(self.layer(), base)
+        return Path(self.layer(), log_odds(mean) if self.visible == "bernoulli" else mean)
 
     def phases(self, v: Tensor) -> cd.Phases:
         """Both phases of the minibatch v (batch, visible); persistent chains move on."""
@@ -151,6 +161,8 @@ class RBM(ByRule):
         gradient = cd.Gradient(*(None if part is None else next(parts) for part in gradient))
         momentum = recipe.momentum_in(self.current_epoch)
         cd.update_(rbm, self.velocity(), gradient, self.rate(), momentum, recipe.weight_decay)
+        if self.log_var_visible is not None:
+            self.log_var_visible.data.clamp_(min=math.log(LEAST_VARIANCE)).clamp_(max=self.most_log_var)
         if recipe.fast_rate:
             for part, change in zip(self.fast(), gradient):
                 if part is not None:

@@ -18,13 +18,15 @@ from aelab.rbm.layer import Layer, mean_h_given_v, mean_v_given_h, scaled_visibl
 class Phases(NamedTuple):
     """Visible units and the hidden units' means under the data (batch rows) and under the model (as many as chains).
 
-    ``v_model`` is the reconstruction in CD and where the chains stand in PCD.
+    ``v_model`` is the reconstruction in CD and where the chains stand in PCD. Where it is not a draw but the visible
+    units' means, ``h_drawn`` are the hidden units that they are the means given.
     """
 
     v_data: Tensor
     h_data: Tensor
     v_model: Tensor
     h_model: Tensor
+    h_drawn: Tensor | None = None
 
 
 class Gradient(NamedTuple):
@@ -55,7 +57,7 @@ def contrastive_divergence(
     for step in range(steps):
         h = h if step == 0 else sample_h_given_v(v_model, sampled)[1]
         v_model = mean_v_given_h(h, sampled) if mean_field_visible else sample_v_given_h(h, sampled)[1]
-    return Phases(v, h_data, v_model, mean_h_given_v(v_model, sampled))
+    return Phases(v, h_data, v_model, mean_h_given_v(v_model, sampled), h if mean_field_visible else None)
 
 
 @torch.no_grad()
@@ -63,9 +65,11 @@ def gradient(phases: Phases, rbm: Layer, learn_log_var: bool = False) -> Gradien
     """⟨−∂E/∂θ⟩ under the data minus the same under the model.
 
     W: (v/σ²) hᵀ; b_hidden: h; b_visible: v/σ²; log_var_visible, for Gaussian units with ``learn_log_var``:
-    ((v − a)²/2 − v·(W h))/σ² (Cho, Ilin & Raiko 2011).
+    ((v − a)²/2 − v·(W h))/σ² (Cho, Ilin & Raiko 2011). A square of visible units that are means v̂ given h lacks their
+    variance, so there it is the expectation over v ~ N(v̂, σ²), with ½ more; of CD-1 that makes ½⟨(v − v̂)²⟩/σ² − ½ in
+    all, whose root is the variance of what a reconstruction leaves.
     """
-    _, h0, _, h1 = phases
+    h0, h1 = phases.h_data, phases.h_model
     v0, v1 = scaled_visible(phases.v_data, rbm), scaled_visible(phases.v_model, rbm)
     log_var = _log_var_gradient(phases, rbm) if learn_log_var and rbm.visible == "gaussian" else None
     return Gradient(*phase_difference(v0, h0, v1, h1), log_var)
@@ -75,14 +79,19 @@ def centred(g: Gradient, mean_visible: Tensor, mean_hidden: Tensor, rbm: Layer) 
     """The gradient of the machine with energy terms (v − μ) W (h − λ), carried to the plain parameters.
 
     dW_c = dW − μ db_hᵀ − db_v λᵀ;  db_h' = db_h − dW_cᵀ μ;  db_v' = db_v − dW_c λ (Melchior, Fischer & Wiskott 2016),
-    with μ/σ² for Gaussian v. The offsets μ (visible,), λ (hidden,) are sliding means of the data and of the hidden
+    with μ/σ² for Gaussian v, whose log variances s shift the hidden biases too: ds_c = ds + μ/σ² ∘ W db_h, and db_h'
+    has Wᵀ(μ/σ² ∘ ds_c) besides. The offsets μ (visible,), λ (hidden,) are sliding means of the data and of the hidden
     units under it. The parameters stay those of a plain machine, so moving the offsets changes no distribution and
     nothing has to be exported.
     """
     mu = scaled_visible(mean_visible, rbm)
     both = torch.stack([mu, g.b_visible], 1), torch.stack([g.b_hidden, mean_hidden])
     W = torch.addmm(g.W, *both, alpha=-1)  # g.W − μ db_hᵀ − db_v λᵀ in one pass over the weights
-    return Gradient(W, g.b_hidden - mu @ W, g.b_visible - W @ mean_hidden, g.log_var_visible)
+    b_hidden, log_var = g.b_hidden - mu @ W, g.log_var_visible
+    if log_var is not None:
+        log_var = log_var + mu * (rbm.W @ g.b_hidden)
+        b_hidden = b_hidden + (mu * log_var) @ rbm.W
+    return Gradient(W, b_hidden, g.b_visible - W @ mean_hidden, log_var)
 
 
 def sparse(g: Gradient, phases: Phases, activity: Tensor, target: float, cost: float, rbm: Layer) -> Gradient:
@@ -130,4 +139,7 @@ def _log_var_gradient(phases: Phases, rbm: Layer) -> Tensor:
     def statistic(v: Tensor, h: Tensor) -> Tensor:
         return scaled_visible((v - rbm.b_visible) ** 2 / 2 - v * (h @ rbm.W.t()), rbm).mean(0)
 
-    return statistic(phases.v_data, phases.h_data) - statistic(phases.v_model, phases.h_model)
+    data = statistic(phases.v_data, phases.h_data)
+    if phases.h_drawn is None:
+        return data - statistic(phases.v_model, phases.h_model)
+    return data - statistic(phases.v_model, phases.h_drawn) - 0.5
