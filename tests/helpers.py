@@ -32,6 +32,7 @@ BESIDE = {
     "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
     "data=swiss_roll": ["model=linear", "model.n_code=2", "data.source.n_train=80", "data.source.n_test=20"],
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
+    "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
 WIDEST = 12  # units or channels of a layer
 

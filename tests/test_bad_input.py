@@ -151,7 +151,7 @@ def test_tensorboard_is_not_installed(refused, monkeypatch):
     def missing(*_, **__):
         raise ModuleNotFoundError("tensorboard")
 
-    monkeypatch.setattr("pytorch_lightning.loggers.TensorBoardLogger", missing)
+    monkeypatch.setattr("aelab.watch.loggers.TensorBoardLogger.__init__", missing)
     refused(*TINY, "logger=tensorboard", key="logger", words=("pip install tensorboard", "logger=csv"))
 
 

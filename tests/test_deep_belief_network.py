@@ -191,7 +191,7 @@ def test_a_run_on_the_digits_classifies_and_resumes_bit_for_bit(tmp_path, monkey
         cfg, folder = composed(*common, *overrides), tmp_path / name
         folder.mkdir(exist_ok=True)
         OmegaConf.save(cfg, folder / "config.yaml")
-        return train(cfg, folder)
+        return train(cfg, folder, "aelab")
 
     run("rbm1", "model=rbm", "model.n_hidden=60", "train.batch_size=100")
     run("rbm2", "model=rbm", "model.n_hidden=60", "train.batch_size=100", f"below={tmp_path / 'rbm1'}")

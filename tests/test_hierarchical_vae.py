@@ -89,7 +89,7 @@ def test_the_defaults_train_on_digits(tmp_path):
     """Six epochs: past the steps where a start with random variances ended, whatever the rate."""
     cfg = composed("model=hierarchical_vae", "logger=csv", "train.epochs=6", "evaluate.nll_samples=0")
     cfg.evaluate.probe, cfg.evaluate.knn = None, None
-    metrics = train(cfg, tmp_path)
+    metrics = train(cfg, tmp_path, "aelab")
     assert -60 < metrics["val/elbo"] < 0  # the mean image alone: -27
 
 
@@ -110,7 +110,7 @@ def test_samples_have_the_model_s_moments(linear_gaussian):
 
 
 def test_a_run_reports_bound_likelihood_and_pictures(tmp_path):
-    metrics = train(small("model=hierarchical_vae", "model.n_code=2", "evaluate.nll_samples=40"), tmp_path)
+    metrics = train(small("model=hierarchical_vae", "model.n_code=2", "evaluate.nll_samples=40"), tmp_path, "aelab")
     assert metrics["test/elbo"] == pytest.approx(-metrics["test/reconstruction"] - metrics["test/kl"], rel=1e-5)
     assert metrics["test/nll"] < -metrics["test/elbo"] + 0.5
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}

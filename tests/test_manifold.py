@@ -43,7 +43,7 @@ def test_pca_must_fail_and_a_non_linear_autoencoder_need_not(tmp_path):
         "experiment=swiss_roll", "data.source.n_train=3000", "data.source.n_test=500", "train.epochs=20", "logger=csv",
         "evaluate.probe=null", "evaluate.knn=null",
     )  # fmt: skip
-    metrics = train(cfg, tmp_path)
+    metrics = train(cfg, tmp_path, "aelab")
     assert metrics["test/pca_squared_error"] > 0.8
     assert metrics["test/squared_error"] < 0.5 * metrics["test/pca_squared_error"]
 
@@ -51,7 +51,7 @@ def test_pca_must_fail_and_a_non_linear_autoencoder_need_not(tmp_path):
 @pytest.mark.parametrize("model", ["autoencoder", "vae", "sparse", "top_k", "contractive"])
 def test_samples_that_are_no_images_are_drawn_as_points(model, tmp_path):
     sizes = ["model.n_code=12"] if model in ("sparse", "top_k", "contractive") else []
-    train(small(f"model={model}", *sizes, *ROLL, "corruption=gaussian"), tmp_path)
+    train(small(f"model={model}", *sizes, *ROLL, "corruption=gaussian"), tmp_path, "aelab")
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert {"code", "loss", "reconstructions"} <= drawn
     assert not drawn & {"samples", "manifold", "interpolations", "encoder_filters", "decoder_filters"}

@@ -347,7 +347,7 @@ def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
         return {"plan": [(p.name, p.config, p.options, p.below, p.baseline) for p in cfg]}
     folder.mkdir(parents=True)
     try:
-        metrics = train.train(cfg, folder)
+        metrics = train.train(cfg, folder, "aelab")
     except UserError as error:
         return {"error": str(error).replace(str(folder), "")}
     except Recorded:

@@ -40,7 +40,7 @@ def run(folder, *overrides):
     cfg = composed(*overrides)
     folder.mkdir(exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml")
-    metrics = train(cfg, folder)
+    metrics = train(cfg, folder, "aelab")
     return metrics, read_checkpoint(folder, "last", "test")["state_dict"]
 
 
@@ -129,7 +129,7 @@ def test_a_killed_run_resumes_bit_for_bit(recipe, tmp_path, monkeypatch):
         run(tmp_path / "killed", *overrides)
     assert read_checkpoint(tmp_path / "killed", "last", "test")["epoch"] == 1
     resumed = composed(*overrides, f"resume={tmp_path / 'killed'}")
-    assert train(resumed, tmp_path / "killed") == metrics
+    assert train(resumed, tmp_path / "killed", "aelab") == metrics
     again = read_checkpoint(tmp_path / "killed", "last", "test")["state_dict"]
     assert again.keys() == weights.keys()
     assert all(torch.equal(again[name], weights[name]) for name in weights)

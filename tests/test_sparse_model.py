@@ -55,7 +55,7 @@ def test_l0_counts_active_units_and_dead_ones_are_active_for_no_image():
 
 
 def test_a_run_reports_active_units_dead_units_and_unexplained_variance(tmp_path):
-    metrics = train(small("model=sparse"), tmp_path)
+    metrics = train(small("model=sparse"), tmp_path, "aelab")
     assert metrics["test/fvu"] > 0 and 0 <= metrics["test/dead_fraction"] <= 1
     assert 0 <= metrics["test/l0"] <= 12
     assert metrics["test/sparsity"] > 0

@@ -147,7 +147,7 @@ def test_the_auxiliary_loss_has_the_paper_s_weight_beside_the_error():
 
 
 def test_a_run_reports_active_units_dead_units_and_unexplained_variance(tmp_path):
-    metrics = train(small("model=top_k", "model.k=3", "model.k_start=5", "model.alpha=2"), tmp_path)
+    metrics = train(small("model=top_k", "model.k=3", "model.k_start=5", "model.alpha=2"), tmp_path, "aelab")
     assert metrics["test/l0"] == pytest.approx(6)
     assert 0 <= metrics["test/dead_fraction"] < 1
     assert 0 < metrics["test/fvu"] < 2

@@ -216,7 +216,7 @@ def test_a_run_reports_bound_likelihood_and_pictures(network, tmp_path):
     cfg = small(
         "model=vae", *network, "model.n_code=2", "evaluate.nll_samples=40", "model.beta=2", "data.binarize=bernoulli"
     )
-    metrics = train(cfg, tmp_path)
+    metrics = train(cfg, tmp_path, "aelab")
     assert metrics["test/elbo"] == pytest.approx(-metrics["test/reconstruction"] - metrics["test/kl"], rel=1e-5)
     assert metrics["test/loss"] == pytest.approx(metrics["test/reconstruction"] + 2 * metrics["test/kl"], rel=1e-4)
     assert metrics["test/nll"] <= -metrics["test/elbo"] + 0.5

@@ -118,7 +118,7 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
     Base.on_train_epoch_start, Base.on_validation_epoch_start = epoch_start, validation_start
     try:
         folder.mkdir(parents=True)
-        train(cfg, folder)
+        train(cfg, folder, "aelab")
     finally:
         Base.on_train_epoch_start, Base.on_validation_epoch_start = start, validate
     best = {key: min(values[1:]) for key, values in seconds.items()}

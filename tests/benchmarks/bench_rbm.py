@@ -71,7 +71,7 @@ def aelab(bits: np.ndarray, folder: Path, *overrides: str) -> Callable[[], float
     def run() -> float:
         EpochClock.starts.clear()
         with tempfile.TemporaryDirectory(dir=folder) as run_folder:
-            train(cfg, Path(run_folder))
+            train(cfg, Path(run_folder), "aelab")
         return min(end - start for start, end in itertools.pairwise(EpochClock.starts))
 
     return run

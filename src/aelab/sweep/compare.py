@@ -70,8 +70,8 @@ def read_run(folder: Path, name: str) -> Run:
         settings = {key: value if isinstance(value, int | float) else str(value) for key, value in leaves(cfg)}
         return Run(
             name,
-            read_history(folder) if (folder / "history.csv").exists() else {},
-            read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {},
+            read_history(folder, "runs") if (folder / "history.csv").exists() else {},
+            read_json(folder / "metrics.json", "runs") if (folder / "metrics.json").exists() else {},
             settings,
         )
     except (ValueError, yaml.YAMLError) as error:
