@@ -66,7 +66,6 @@ OTHER = {
     "evaluate:knn.neighbours": "evaluate.knn.neighbours=1",
     "evaluate:nll.samples": "model=vae | evaluate.nll.samples=7",
     # data
-    "data:name": "data.name=another",
     "data:root": "data=mnist | data.root={other}",
     "data:cache": "data=mnist data.root=null data.download=false | data.cache={tmp}",
     "data:download": "data=mnist data.root=null | data.download=false",
@@ -192,6 +191,7 @@ OTHER = {
     "logger:entity": "logger.entity=somebody",
     "logger:mode": "logger.mode=disabled",
     "logger:name": "logger.name=mine",
+    "logger:notes": "logger.notes=words",
     "logger:group": "logger.group=ours",
     "logger:job_type": "logger.job_type=stage",
     "logger:tags": "logger.tags=[tried]",
@@ -227,6 +227,7 @@ OTHER = {
 # Keys that reach more than one run can show: the test that holds each of them.
 HELD = {
     "config:task": "test_app.py::test_tasks",
+    "data:name": "test_page.py::test_the_command_writes_a_page",
     "config:resume": "test_resume.py::test_killed_and_resumed_is_unbroken",
     "config:objective": "test_app.py::test_objective_is_what_a_sweep_is_told",
     "config:direction": "test_optuna_sweeper.py::test_every_objective_has_a_direction",
