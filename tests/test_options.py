@@ -24,6 +24,7 @@ from aelab.run import train
 
 # "group:key" or "group=option:key" → overrides that give it another value; before a "|" stand overrides of both runs.
 # {tmp} is an empty folder, {other} another data folder, {below} a run's folder with layers to stand on.
+BITS = "model=rbm data.binarize=bernoulli | "
 OTHER = {
     "config:seed": "seed=1",
     "config:below": "model=rbm | below={below}",
@@ -31,7 +32,6 @@ OTHER = {
     "train:batch_size": "train.batch_size=8",
     "train:clip": "train.clip=0.01",
     "train:monitor": "train.monitor=val/squared_error",
-    "train:mode": "train.mode=max",
     # what else happens in training
     "callbacks:early_stopping.monitor": "optimizer.lr=0 | callbacks.early_stopping.monitor=train/loss",
     "callbacks:early_stopping.mode": "callbacks.early_stopping.mode=max",
@@ -65,6 +65,18 @@ OTHER = {
     "evaluate:probe.c": "evaluate.probe.c=100",
     "evaluate:probe.scale": "evaluate.probe.scale=all",
     "evaluate:knn.neighbours": "evaluate.knn.neighbours=1",
+    "evaluate:likelihood.every": BITS + "evaluate.likelihood.every=1",
+    "evaluate:likelihood.exact": BITS + "evaluate.likelihood.exact=false",
+    "evaluate:likelihood.runs": BITS + "evaluate.likelihood.runs=7",
+    "evaluate:likelihood.temperatures": BITS + "evaluate.likelihood.temperatures=paper",
+    "evaluate:likelihood.step_ess": BITS + "evaluate.likelihood.step_ess=0.9",
+    "evaluate:likelihood.samples": "model=deep_belief_network data.binarize=bernoulli below={below} | "
+    "evaluate.likelihood.samples=2",
+    "evaluate:likelihood.raise_inputs": BITS + "evaluate.likelihood.raise_inputs=3",
+    "evaluate:likelihood.ensembles": BITS + "evaluate.likelihood.ensembles=4",
+    "evaluate:likelihood.burn_in": BITS + "evaluate.likelihood.burn_in=3",
+    "evaluate:likelihood.draws": BITS + "evaluate.likelihood.draws=2",
+    "evaluate:likelihood.thin": BITS + "evaluate.likelihood.thin=1",
     "evaluate:nll.samples": "model=vae | evaluate.nll.samples=7",
     # data
     "data:root": "data=mnist | data.root={other}",

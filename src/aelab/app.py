@@ -187,8 +187,25 @@ def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     results(CONF, cfg.runs, None if cfg.out is None else Path(cfg.out))
 
 
+def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """The log-likelihood of a finished run, between bounds; into its own folder."""
+    from rich.console import Console
+
+    from aelab.config.build import resolved
+    from aelab.results import report
+    from aelab.run.again import measure_again
+
+    if cfg.run is None:
+        raise UserError("run: task=likelihood needs the folder of a finished run, run=outputs/DATE/RUN")
+    node = resolved(cfg).evaluate.get("likelihood")
+    if node is None:
+        raise UserError("evaluate.likelihood: task=likelihood needs it; leave it as it is, or evaluate=[likelihood]")
+    Console().print(report.table_of(measure_again(Path(cfg.run), "likelihood", node)))
+
+
 TASKS = {
     "train": train, "stages": list_stages, "compare": compare_runs, "report": write_report, "results": show_results,
+    "likelihood": measure_likelihood,
 }  # fmt: skip
 
 

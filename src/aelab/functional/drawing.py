@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aelab.functional.pca import fit_pca, project
 
+LOWER, UPPER = "val/log_likelihood_lower", "val/log_likelihood_upper"  # a band in the picture of the loss
 MAX_POINTS = 5000  # of a scatter plot
 
 
@@ -103,18 +104,39 @@ def point_clouds(clouds: dict[str, Tensor], labels: Tensor | None) -> Figure:
     return figure
 
 
-def loss_curves(rows: list[dict[str, float]]) -> Figure:
-    """Training and validation loss against the epoch."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+def word_lists(lists: list[list[str]]) -> Figure:
+    """One line of words per list, numbered."""
+    figure = Figure(figsize=(11, 0.6 + 0.22 * len(lists)), layout="constrained")
     axis = figure.subplots()
+    for number, words in enumerate(lists):
+        axis.text(0, -number, f"{number + 1}", ha="right", va="center", fontsize=8, color="0.5")
+        axis.text(0.2, -number, "  ".join(words), va="center", fontsize=8)
+    axis.set_xlim(-0.5, 12)
+    axis.set_ylim(-len(lists), 1)
+    _bare(axis)
+    return figure
+
+
+def loss_curves(rows: list[dict[str, float]]) -> Figure:
+    """Training and validation loss against the epoch; below them the log-likelihood's bounds, where it was measured."""
+    bounds = [(row["epoch"], row[LOWER], row.get(UPPER)) for row in rows if LOWER in row]
+    figure = Figure(figsize=(6, 7 if bounds else 4), layout="constrained")
+    axis, *more = figure.subplots(2 if bounds else 1, squeeze=False, sharex=True)[:, 0]
     for name in ("train/loss", "val/loss"):
         points = [(row["epoch"], row[name]) for row in rows if name in row]
         if points:
             axis.plot(*zip(*points), label=name, marker="." if len(points) < 3 else None)
-    axis.set_xlabel("epoch")
     axis.set_ylabel("loss")
     if axis.has_data():
         axis.legend()
+    for band in more:
+        epochs, lower, upper = zip(*bounds)
+        if None not in upper:
+            band.fill_between(epochs, lower, upper, alpha=0.4, label=f"{LOWER} to upper")
+        band.plot(epochs, lower, marker="." if len(epochs) < 3 else None, label=LOWER)
+        band.set_ylabel("nats per sample")
+        band.legend()
+    (more or [axis])[-1].set_xlabel("epoch")
     return figure
 
 

@@ -10,6 +10,7 @@ from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Corruption
 from aelab.models.training import Trained
+from aelab.rbm.density import Density
 from aelab.rbm.layer import Layer
 
 Likelihood = Literal["bernoulli", "gaussian"]
@@ -102,6 +103,10 @@ class Base(Trained):
         """The layers that a later stage of a chain may stand on: those below and its own; none if it is no layer."""
         own = self.layer()
         return [] if own is None else [*self.below, own]
+
+    def density(self) -> Density | None:
+        """log p(x) up to an RBM's log Z, if that is what this model says of an input."""
+        return None
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         """The variant's own figures, without the prefix ``test/``."""

@@ -13,6 +13,7 @@ from aelab.functional.drawing import image_rows
 from aelab.functional.likelihood import log_odds
 from aelab.models.base import Base
 from aelab.models.by_rule import require
+from aelab.rbm.density import Density, of_labelled_rbm
 from aelab.rbm.energy import free_energy
 from aelab.rbm.layer import Layer
 from aelab.rbm.wake_sleep import generate, label_energies, top_phases
@@ -61,6 +62,10 @@ class ClassificationRBM(Base):
         """The machine without its labels, as a value."""
         n = self.n_input
         return Layer(self.W[:n].detach(), self.b_hidden.detach(), self.b_visible[:n].detach(), "bernoulli", "bernoulli")
+
+    def density(self) -> Density:
+        parts = (part.detach() for part in (self.W, self.b_hidden, self.b_visible))
+        return of_labelled_rbm(Layer(*parts, "bernoulli", "bernoulli"), self.n_labels)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, input) → the free energies F(x, y) of every label (batch, class)."""

@@ -11,6 +11,7 @@ from aelab.functional.classification import class_error
 from aelab.models.base import Output
 from aelab.models.by_rule import ByRule, check_inputs, require
 from aelab.rbm import monitors
+from aelab.rbm.density import Density, of_belief_network
 from aelab.rbm.kernels import linear, momentum_ascent_
 from aelab.rbm.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h, weights_down
 from aelab.rbm.wake_sleep import generate, label_log_probabilities, up_down
@@ -92,6 +93,9 @@ class DeepBeliefNetwork(ByRule):
         ways = zip(self.recognition(), self.down_W)
         lower = [up if torch.equal(up.W, down) else up._replace(W_down=down.detach()) for up, down in ways]
         return [*lower, self.top_rbm(labels=False)]
+
+    def density(self) -> Density:
+        return of_belief_network(self.recognition(), self.generative(), self.top_rbm(), self.n_labels)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x (batch, input) → the means of each layer, from the lowest to the code."""

@@ -12,16 +12,15 @@ from aelab.models.by_rule import ByRule, check_inputs, require
 from aelab.models.training import WATCHED
 from aelab.rbm import contrastive_divergence as cd
 from aelab.rbm import monitors
+from aelab.rbm.density import Density, of_rbm
 from aelab.rbm.kernels import linear
 from aelab.rbm.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
-from aelab.rbm.partition import enumerable_units, log_likelihood_exact
 from aelab.rbm.path import Path
 from aelab.rbm.recipe import Recipe
 from aelab.rbm.temperatures import ladder
 from aelab.rbm.tempering import at_one, first_rungs, sweep
 
 LEAST_VARIANCE = 1e-3  # of Gaussian visible units, whose own would fall to 0 where the data never vary
-EXACT = 20  # fewer enumerable units than this: the likelihood is summed, not estimated
 PILOT = 100  # chains that choose the temperatures of tempered ones, once per epoch
 FANTASIES = 10  # chains of each kind in the picture
 
@@ -80,6 +79,9 @@ class RBM(ByRule):
         log_var = None if self.log_var_visible is None else self.log_var_visible.detach()
         parameters = self.W.detach(), self.b_hidden.detach(), self.b_visible.detach()
         return Layer(*parameters, self.hidden, self.visible, log_var)
+
+    def density(self) -> Density:
+        return of_rbm(self.layer())
 
     def encode(self, x: Tensor) -> Tensor:
         return mean_h_given_v(x, self.layer())
@@ -182,17 +184,6 @@ class RBM(ByRule):
         metrics = monitors.energies(self.layer(), train, val)
         metrics |= monitors.step_sizes(self.W.detach(), self.rate() * self.velocity_W)
         return {**metrics, "val/hidden_activity": monitors.unit_activity(self.layer(), val).mean()}
-
-    def test_metrics(self, data: Data) -> dict[str, float]:
-        """``log_likelihood``: the mean of log p(v), exact, if either side has fewer than 20 Bernoulli units.
-
-        Grey levels have none under Bernoulli units: take data.binarize for it.
-        """
-        rbm, x = self.layer(), data.test.x
-        few = (enumerable_units(rbm) or EXACT) < EXACT
-        if not few or (self.visible == "bernoulli" and bool(((x != 0) & (x != 1)).any())):
-            return {}
-        return {"log_likelihood": float(log_likelihood_exact(x, rbm).mean())}
 
     def figures(self, data: Data) -> dict[str, object]:
         """The histogram of mean activities, and what Gibbs chains show that start at test samples and at noise."""

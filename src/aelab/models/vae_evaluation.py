@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from aelab.data.batches import Data, Split
 from aelab.functional import drawing, elbo
+from aelab.functional.progress import bar
 
 ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
 IMAGES_AT_ONCE = 4  # images of one step of the progress bar
@@ -43,11 +42,7 @@ def bound_terms(model: Any, split: Split) -> tuple[Tensor, Tensor]:
 
 def nll(model: Any, split: Split, samples: int) -> Tensor:
     """−log p(x) averaged over the split, nats, estimated from above; a progress bar where there is a terminal."""
-    console = Console(stderr=True)
-    pieces = track(
-        split.x.split(IMAGES_AT_ONCE), f"log p(x), {samples} samples an image", console=console, transient=True,
-        disable=not console.is_terminal,
-    )  # fmt: skip
+    pieces = bar(split.x.split(IMAGES_AT_ONCE), f"log p(x), {samples} samples per image")
     return torch.cat([nll_per_image(model, x, samples) for x in pieces]).mean()
 
 

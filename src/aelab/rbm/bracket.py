@@ -28,7 +28,7 @@ class Sampling(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """``lower`` and ``upper`` estimates of one quantity in nats, and what is to be said of them.
+    """``lower`` and ``upper`` estimates of one quantity in nats, how the chains moved, and what is to be said of it.
 
     ``bounds`` stand three standard errors outside. The forward side needs no assumption; the other is a bound as far as
     the samples behind it are the machine's, which is what the ``warnings`` are about.
@@ -36,6 +36,8 @@ class Bracket(NamedTuple):
 
     lower: Estimate
     upper: Estimate
+    swap_rates: Tensor
+    round_trips: Tensor
     warnings: tuple[str, ...]
 
     @property
@@ -66,14 +68,15 @@ def bracket_log_z(path: Path, betas: list[float], runs: int, sampling: Sampling,
     ladder = by_sample_size(path, LADDER_ESS, runs)
     tempered = parallel_tempering(path, ladder, start, *sampling[1:])
     backward, warnings = _reverse(path, betas, tempered, half)
-    return Bracket(forward, backward, (*warnings, *disagreements(forward, backward, runs, tempered, ladder)))
+    warnings += disagreements(forward, backward, runs, tempered, ladder)
+    return Bracket(forward, backward, tempered.swap_rates, tempered.round_trips, tuple(warnings))
 
 
 def log_likelihood(log_z: Bracket, log_f: float) -> Bracket:
     """The bracket of mean log p(v) = ``log_f`` − log Z, with ``log_f`` the mean of −F(v): the sides change places."""
     lower = log_z.upper._replace(value=log_f - log_z.upper.value, side="lower")
     upper = log_z.lower._replace(value=log_f - log_z.lower.value, side="upper")
-    return Bracket(lower, upper, log_z.warnings)
+    return log_z._replace(lower=lower, upper=upper)
 
 
 def disagreements(lower: Estimate, upper: Estimate, runs: int, tempered: Tempered, ladder: list[float]) -> list[str]:

@@ -1,6 +1,6 @@
 """The partition function log Z = log Σ_v exp(−F(v)), exact, for machines with one side of at most 25 binary units."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,11 +29,11 @@ def enumerable_units(rbm: Layer, group: int = 0) -> int | None:
 
 @torch.no_grad()
 def log_z_exact(
-    rbm: Layer, group: int = 0, draws: int = 1, progress: Callable[[Iterable[int], int], Iterable[int]] | None = None
+    rbm: Layer, group: int = 0, draws: int = 1, progress: Callable[[Sequence[int]], Iterable[int]] = iter
 ) -> float:
     """log Z in nats by enumeration of the smaller Bernoulli side, in float64; ``group`` and ``draws`` as in ``Path``.
 
-    ``progress(blocks, number)`` may wrap the loop. Raises ``UserError`` if that side has more than 25 units or there is
+    ``progress`` may wrap the blocks. Raises ``UserError`` if that side has more than 25 units or there is
     none.
     """
     n = enumerable_units(rbm, group)
@@ -51,7 +51,7 @@ def log_z_exact(
     inner_field = path.field(torch.cat([inner, inner.new_zeros(len(inner), n - low)], 1), visible)
     weights = (rbm.W if visible else rbm.W.t())[low:]
     blocks = []
-    for number in outer if progress is None else progress(outer, len(outer)):
+    for number in progress(outer):
         high = _bits(torch.tensor([number], device=own.device), n - low).to(own)
         facing = path.normaliser(inner_field + high @ weights, not visible)
         blocks.append((inner @ own[:low] + high @ own[low:] + facing).logsumexp(0))

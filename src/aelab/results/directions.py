@@ -4,7 +4,8 @@ from typing import Literal
 
 Mode = Literal["min", "max"]
 GREATER = (  # the last word of the name, or its end after an underscore
-    "elbo", "log_likelihood", "psnr", "psnr_gained", "ssim", "accuracy", "auroc", "average_precision", "r2", "recall",
+    "elbo", "log_likelihood", "log_likelihood_lower", "log_likelihood_upper", "bound", "bound_lower", "bound_upper",
+    "raise", "psnr", "psnr_gained", "ssim", "accuracy", "auroc", "average_precision", "r2", "recall",
     "precision", "f1",
 )  # fmt: skip
 

@@ -19,6 +19,13 @@ LINES = {  # metric → what a person reads
     "test/nll": "−log p(x) of a test image, nats",
     "test/elbo": "its lower bound on log p(x)",
     "test/kl": "KL(q ‖ p) in it, nats",
+    "test/log_likelihood": "log p(x) of a test sample, exact, nats",
+    "test/log_likelihood_lower": "log p(x) of a test sample, at least",
+    "test/log_likelihood_upper": "log p(x) of a test sample, at most",
+    "test/perplexity": "perplexity per word of a test document",
+    "test/perplexity_lower": "perplexity per word, at least",
+    "test/perplexity_upper": "perplexity per word, at most",
+    "test/lda_perplexity": "the same, LDA with as many topics",
     "test/active_units": "latent units in use",
     "test/l0": "active code units an image",
     "test/dead_fraction": "code units never active",
@@ -33,16 +40,22 @@ def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float],
     """A table of the figures that matter, the folder, and the command ``look`` that shows the run."""
     if not log.shown():
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole
-    table.add_column(no_wrap=True)
-    for name, words in LINES.items():
-        if name in metrics:
-            table.add_row(words, f"{metrics[name]:.4g}", f"[dim]{name}")
+    table = table_of(metrics)
     table.add_row("training, seconds", f"{timing['train_seconds']:.1f}", "[dim]timing.json")
     table.add_row("images a second", f"{timing['images_per_second']:,.0f}", "[dim]timing.json")
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"\nrun folder  {log.place(folder)}\nlook        {look}", highlight=False, markup=False)
+
+
+def table_of(metrics: dict[str, float]) -> Table:
+    """One line for each of the ``metrics`` that has words."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole
+    table.add_column(no_wrap=True)
+    for name, words in LINES.items():
+        if name in metrics:
+            table.add_row(words, f"{metrics[name]:.4g}", f"[dim]{name}")
+    return table
 
 
 def say(*words: str) -> None:

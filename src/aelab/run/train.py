@@ -72,9 +72,11 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
 
     from aelab.rbm.layer import save_layers
     from aelab.results.directions import mode_of
+    from aelab.results.evaluation import build_evaluators
     from aelab.run.assembly import build_data, build_in_training
     from aelab.run.callbacks import build_callbacks, refusal
     from aelab.run.checkpoint import EpochEnd
+    from aelab.run.evaluations import while_training
     from aelab.run.progress import Clock, Told
     from aelab.watch import loggers as watch
 
@@ -98,10 +100,12 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         if checkpoint["epoch"] >= cfg.train.epochs:
             done = checkpoint["epoch"] + 1
             raise UserError(f"train.epochs: {done} are behind this run, got {cfg.train.epochs}; give at least {done}")
+    evaluators = build_evaluators(cfg.evaluate)
     clock = Clock()
     text = OmegaConf.to_yaml({**cfg, "resume": None})
     ends = EpochEnd(folder, cfg.train.monitor, mode_of(cfg.train.monitor, cfg.train.mode), text)
-    callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *build_callbacks(cfg.callbacks, folder)]
+    callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *while_training(evaluators)]
+    callbacks += build_callbacks(cfg.callbacks, folder)
     settings = OmegaConf.to_container(cfg)
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too
@@ -131,7 +135,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         try:
             with signals.safe_points():
                 trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-            metrics, pictures = conclude(cfg, folder, model, data, ends, clock)
+            metrics, pictures = conclude(cfg, folder, model, data, evaluators, ends, clock)
         except BaseException as error:
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGTERM)  # the other ranks would wait for this one
@@ -154,14 +158,14 @@ def sizes(model, data) -> str:
     return f"{samples}, {count if parameters >= 1e3 else parameters} parameters"
 
 
-def conclude(cfg: DictConfig, folder: Path, model, data, ends, clock) -> tuple[dict, dict]:
+def conclude(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock) -> tuple[dict, dict]:
     """Leave what the trained model hands on, measure it, draw it; metrics and paths of pictures.
 
     What was learned and what it is worth are on disk before the first picture is drawn.
     """
     from aelab.rbm.layer import save_layers
     from aelab.results import figures
-    from aelab.results.evaluation import alone, build_evaluators, evaluate, finite
+    from aelab.results.evaluation import alone, evaluate, finite
 
     started = time.perf_counter()
     handed = model.hand_on()  # of the last weights, whichever are tested
@@ -172,7 +176,7 @@ def conclude(cfg: DictConfig, folder: Path, model, data, ends, clock) -> tuple[d
     model.to(data.train.x.device).eval()
     metrics = {name: value for name, value in (ends.rows[-1] if ends.rows else {}).items() if name != "epoch"}
     with log.phase("testing"):
-        metrics = finite(metrics) | evaluate(model, data, build_evaluators(cfg.evaluate))
+        metrics = finite(metrics) | evaluate(model, data, evaluators)
     run_folder.begin(folder, ends.settings)
     run_folder.finish(folder, metrics, clock.timing(started, STARTED))
     pictures: dict[str, Path] = {}

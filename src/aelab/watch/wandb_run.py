@@ -14,7 +14,14 @@ from aelab.results.directions import mode_of
 from aelab.results.evaluation import alone
 from aelab.watch import conventions, provenance, wandb_start
 
-BEST = ("val/loss", "val/squared_error", "val/class_error", "val/pseudo_log_likelihood", "val/elbo")
+BEST = (
+    "val/loss",
+    "val/squared_error",
+    "val/class_error",
+    "val/pseudo_log_likelihood",
+    "val/log_likelihood_lower",
+    "val/elbo",
+)
 CODES = 1000  # validation samples whose codes a histogram shows
 BINS = 64
 
@@ -166,6 +173,17 @@ def tell_agent(cfg: dict[str, Any], folder: Path, metrics: dict[str, float]) -> 
         run = wandb_start.start(folder, wandb_start.wanted(cfg["logger"]["mode"]), config, run_id(folder), **about)
         figures = sorted((folder / "figures").glob("*.png"))
         run.log(metrics | {f"figures/{path.stem}": wandb.Image(str(path), caption=path.stem) for path in figures})
+        wandb_start.finish(run, folder, failed=False)
+
+
+def tell_later(cfg: Any, folder: Path, metrics: dict[str, float]) -> None:
+    """Add ``metrics`` to the W&B run of a folder whose training is over; nothing where it has none."""
+    if not (folder / "wandb-id").exists() or "group" not in (cfg.logger or ()):
+        return
+    about = {key: cfg.logger[key] for key in ("project", "entity")}
+    with wandb_start.harmless(folder):
+        run = wandb_start.start(folder, wandb_start.wanted(cfg.logger.mode), {}, run_id(folder), **about)
+        run.summary.update(metrics)
         wandb_start.finish(run, folder, failed=False)
 
 

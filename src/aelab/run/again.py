@@ -1,0 +1,43 @@
+"""A finished run measured again: its weights and its data as they were, one evaluator of the present command."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aelab import files, log
+from aelab.config.build import build
+from aelab.errors import UserError
+from aelab.results.evaluation import finite
+from aelab.run import folder as run_folder
+from aelab.run.assembly import build_data
+from aelab.watch.wandb_run import tell_later
+
+
+@torch.no_grad()
+def measure_again(folder: Path, name: str, node: dict[str, Any]) -> dict[str, float]:
+    """``test/…`` of the evaluator that ``node`` says, added to the run's metrics.json and to its W&B run.
+
+    The weights are those that the run was tested with. Raises ``UserError`` for a folder that holds no finished run.
+    """
+    folder = run_folder.last_stage(folder, "run")
+    cfg = run_folder.read_config(folder, "run")
+    path = folder / "metrics.json"
+    if not path.exists():
+        raise UserError(f"run: {folder} holds no finished run; finish it first, aelab resume={folder}")
+    with run_folder.claimed(folder, "run"):
+        evaluator = build(node, f"evaluate.{name}")
+        model = run_folder.load(folder, cfg.evaluate.weights)
+        layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []
+        with log.phase(f"reading {cfg.data.name}"):
+            data = build_data(cfg, layers)
+        torch.manual_seed(0)
+        with log.phase(f"measuring the {name}"):
+            found = {f"test/{figure}": float(value) for figure, value in evaluator(model, data).items()}
+        if not found:
+            raise UserError(f"run: {folder} has no {name}: that needs an RBM in it, and bits or Gaussian inputs")
+        metrics, timing = files.read_json(path) | finite(found), files.read_json(folder / "timing.json")
+        path.unlink()  # as long as it is not there, the folder's sums are not held against it
+        run_folder.finish(folder, metrics, timing)
+        tell_later(cfg, folder, finite(found))
+    return found
