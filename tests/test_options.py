@@ -32,6 +32,7 @@ OTHER = {
     "train:batch_size": "train.batch_size=8",
     "train:clip": "train.clip=0.01",
     "train:monitor": "train.monitor=val/squared_error",
+    "train:mode": "train.mode=max",
     # what else happens in training
     "callbacks:early_stopping.monitor": "optimizer.lr=0 | callbacks.early_stopping.monitor=train/loss",
     "callbacks:early_stopping.mode": "callbacks.early_stopping.mode=max",
