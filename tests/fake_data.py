@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 IDX_CODES = {"uint8": 0x08, "int32": 0x0C, "float32": 0x0D}
 
@@ -42,3 +43,20 @@ def write_olivetti(folder: Path, faces: np.ndarray | None = None) -> np.ndarray:
     folder.mkdir(parents=True, exist_ok=True)
     savemat(folder / "olivettifaces.mat", {"faces": faces})
     return faces
+
+
+def write_own(folder: Path, n: int = 100) -> None:
+    """A person's own data: table.csv with numbers, categories, labels and groups; array.npz and images/ of one set."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    words = np.array(["smith", "nurse", "clerk"])[rng.integers(0, 3, n)]
+    rows = zip(rng.normal(40, 10, n), rng.normal(size=n), rng.lognormal(9, 1, n), words, rng.integers(0, 2, n))
+    lines = [f"{a:.2f},{b:.3f},{c:.2f},{w},{k},{i // 5}" for i, (a, b, c, w, k) in enumerate(rows)]
+    (folder / "table.csv").write_text("\n".join(["age,score,income,job,kind,household", *lines]) + "\n")
+    pixels = rng.integers(0, 256, (n, 8, 6), dtype=np.uint8)
+    np.savez(
+        folder / "array.npz", x=pixels, kind=np.arange(n) % 2, other=rng.normal(size=(n, 48)), part=np.arange(n) // 5
+    )
+    for i, image in enumerate(pixels):
+        (folder / "images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "images" / "ab"[i % 2] / f"{i:03}.png")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import pytorch_lightning as pl
 import torch
-from fake_data import write_mnist, write_olivetti
+from fake_data import write_mnist, write_olivetti, write_own
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -31,6 +31,14 @@ SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "log
 BESIDE = {
     "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
     "data=swiss_roll": ["model=linear", "model.n_code=2", "data.source.n_train=80", "data.source.n_test=20"],
+    "data=table": [
+        "data.path=${oc.env:AELAB_DATA}/own/table.csv",
+        "data.exclude=[household]",
+        "model=linear",
+        "model.n_code=3",
+    ],
+    "data=array": ["data.path=${oc.env:AELAB_DATA}/own/array.npz"],
+    "data=images": ["data.path=${oc.env:AELAB_DATA}/own/images"],
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
@@ -135,6 +143,7 @@ def write_sets(folder: Path) -> None:
     write_mnist(folder / "mnist", n_train=80, n_test=20)
     write_mnist(folder / "fashion_mnist", n_train=80, n_test=20)
     write_olivetti(folder / "olivetti")
+    write_own(folder / "own")
 
 
 @pytest.fixture(scope="session")

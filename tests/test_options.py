@@ -104,6 +104,25 @@ OTHER = {
     "data=fashion_mnist:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
     "data=faces:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
     "data:source.download": "data.root=null | data.source.download=false",
+    "data:test": "data=array | data.test=0.3",
+    "data:test_seed": "data=array | data.test_seed=1",
+    "data:array": "data.array=other",
+    "data:label": "data.label=kind",
+    "data=images:label": "data.label=null",
+    "data:group": "data.group=household",
+    "data=array:group": "data.group=part",
+    "data:shape": "data.shift=1 | data.shape=[6,8]",
+    "data:colour": "data.array=other data.shape=[4,4,3] model.likelihood=gaussian | data.colour=first",
+    "data=images:colour": "data.colour=true",
+    "data:scale": "data.scale=robust",
+    "data:clip": "data.clip=[0.2,0.8]",
+    "data:columns": "data.columns=[age,score,kind]",
+    "data:exclude": "data.exclude=[job]",
+    "data:categories": "data.categories=[kind]",
+    "data:max_categories": "data.max_categories=2",
+    "data:delimiter": "data.delimiter=';'",
+    "data:size": "data.size=7",
+    "data=images:cache": "data.cache={tmp}",
     # what is trained
     "model:n_code": "model.n_code=3",
     "model:n_hidden": "model.n_hidden=3",
@@ -252,6 +271,19 @@ HELD = {
     "config:delete": "test_app.py::test_tasks",
     "callbacks:timer.duration": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
     "callbacks:timer.interval": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
+    "data:path": "test_table.py::test_only_training_rows_are_fitted",
+    "data:test_path": "test_own_arrays.py::test_labels_groups_and_parts_stand_beside_the_rows",
+    "data:split_column": "test_own_arrays.py::test_labels_groups_and_parts_stand_beside_the_rows",
+    "data:split_index": "test_own_arrays.py::test_labels_groups_and_parts_stand_beside_the_rows",
+    "data:numbers": "test_table.py::test_words_that_mean_missing_and_numbers_that_look_like_ids",
+    "data:missing": "test_table.py::test_missing_values",
+    "data=array:missing": "test_own_arrays.py::test_missing_entries",
+    "data:missing_words": "test_table.py::test_words_that_mean_missing_and_numbers_that_look_like_ids",
+    "data:unseen": "test_table.py::test_new_rows_by_the_schema_of_the_run",
+    "data:decimal": "test_table.py::test_words_that_mean_missing_and_numbers_that_look_like_ids",
+    "data=table:shape": "test_table.py::test_columns_by_name_and_pattern",
+    "data:encoding": "test_table.py::test_however_it_is_written_it_is_the_same_table",
+    "data:crop": "test_images.py::test_a_centred_piece_is_not_stretched",
     "chain:store": "test_chain.py::test_another_fine_tuning_finds_the_pretraining",
     "chain:fresh": "test_chain_kill.py::test_a_fresh_chain_that_is_killed_keeps_the_old_stages",
     "chain:baseline": "test_chain.py::test_baseline_is_the_same_net_without_pretraining",
@@ -259,7 +291,9 @@ HELD = {
 
 
 CONFIGS = {"config": CONF / "config.yaml", **files()}
-CONFIGS |= {f"{path.parent.name}=_base": path for path in sorted(CONF.glob("*/_base.yaml"))}
+CONFIGS |= {
+    f"{path.parent.name}={path.stem}": path for path in [*CONF.glob("*/_base.yaml"), *CONF.glob("data/_*.yaml")]
+}
 
 
 def leaves(node: dict, key: str = ""):
@@ -305,7 +339,7 @@ def other(choice: str, key: str, default: object) -> tuple[list[str], list[str]]
 
 
 def named(choice: str) -> list[str]:
-    return [] if choice == "config" or choice.endswith("=_base") else [choice]
+    return [] if choice == "config" or "=_" in choice else [choice]
 
 
 @pytest.fixture(scope="module")

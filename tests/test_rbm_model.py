@@ -194,7 +194,7 @@ def test_values_that_make_no_sense_are_refused(overrides, key):
 
 
 class RealData:
-    unit_interval, below, name = False, [], "faces"
+    unit_interval, below, name, complete = False, [], "faces", True
 
 
 def test_real_values_under_bernoulli_units_are_refused():

@@ -57,6 +57,9 @@ class Augmentation(NamedTuple):
         return mixed(x, self.mix) if self.mix else x
 
 
+STILL = Augmentation(shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0)
+
+
 def shifted(x: Tensor, shape: tuple[int, ...], by: int) -> Tensor:
     """Every image moved by up to ``by`` pixels each way, all shifts alike likely."""
     height, width = shape[-2:]

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aelab.data.augmentation import Augmentation, Mirror
+from aelab.data.augmentation import STILL, Augmentation, Mirror
 from aelab.data.hooks import AROUND, WITHIN, listeners
 from aelab.data.parts import Batch, Parts, Split
 from aelab.errors import UserError
@@ -74,6 +74,8 @@ class Data(pl.LightningDataModule):
         self.val = self.val._replace(x=self._binarized(self.val.x, draw))
         if binarize == "threshold" or (below and binarize == "bernoulli"):
             self.train = self.train._replace(x=self._binarized(self.train.x, draw))
+        if not self.complete and self.augmentation != STILL:
+            raise UserError("data.missing: images with missing values can't be moved or mixed; set data.missing=fill")
         if below:
             self._put_on(below)
         self.unit_interval = below[-1].hidden == "bernoulli" if below else grey  # what the model sees lies in [0, 1]
@@ -104,6 +106,11 @@ class Data(pl.LightningDataModule):
             x, draw = self.train.x, torch.Generator().manual_seed(seed_of(self.seed))
             self._drawn = self.train._replace(x=self._binarized(x.cpu(), draw).to(x.device))
         return self._drawn
+
+    @property
+    def complete(self) -> bool:
+        """Whether every value was observed."""
+        return all(split.observed is None for split in (self.train, self.val, self.test))
 
     def to_pixels(self, x: Tensor) -> Tensor:
         """Inputs of the model → pixels: as they are, or down through the layers below."""
@@ -143,7 +150,7 @@ class Data(pl.LightningDataModule):
         expected, n_input = below[0].W.shape[0], self.train.x.shape[1]
         if n_input != expected:
             raise UserError(f"below: its first layer takes {expected} inputs, {self.name} has {n_input}")
-        if self.train.observed is not None:
+        if not self.complete:
             raise UserError(f"data.missing: layers below need every value of {self.name}; set data.missing=fill")
         self.train, self.val, self.test = (
             Split(encode_all(below, s.x), s.y) for s in (self.train, self.val, self.test)

@@ -52,7 +52,10 @@ class Scaling(NamedTuple):
         return cls(**{name: None if part is None else np.asarray(part, np.float64) for name, part in plain.items()})
 
 
-def fit(blocks: Iterable[np.ndarray], n: int, how: Scale, fill: bool, levels: float = 255.0) -> Scaling:
+UNSCALED = Scaling(np.zeros(()), np.ones(()))
+
+
+def fit(blocks: Iterable[np.ndarray], n: int, how: Scale, fill: bool, levels: float) -> Scaling:
     """The scaling of the ``n`` rows that come in ``blocks`` (rows, input); ``fill``: with ``typical`` values.
 
     A column that never changes has scale 1. The robust scale is that of a normal distribution's standard deviation for

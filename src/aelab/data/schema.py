@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aelab.data.scaling import Scaling
+from aelab.data.scaling import UNSCALED, Scale, Scaling
 from aelab.errors import UserError
 
 Missing = Literal["refuse", "fill", "mask"]
@@ -50,13 +50,25 @@ class Schema:
         """What each input is called."""
         raise NotImplementedError
 
-    def encode(self, rows: Any, at: str, first: int = 0) -> Samples:
-        """Rows in their own units, numbered from ``first`` → the model's; ``at`` begins what is said of a bad one."""
+    def encode(self, rows: Any, at: str, first: int | np.ndarray = 0) -> Samples:
+        """Rows in their own units → the model's; ``at`` begins what is said of a bad one.
+
+        ``first``: the number of the first row, or of each.
+        """
         raise NotImplementedError
 
     def decode(self, x: np.ndarray) -> Any:
         """x (n, input) → rows in their own units."""
         raise NotImplementedError
+
+    def refuse_outside(self, x: np.ndarray, at: str, first: int | np.ndarray, name: Callable[[int], str]) -> None:
+        """Raise ``UserError`` for a value that is no probability where training had only such: x (n, numbers)."""
+        if self.unit_interval and x.size and not 0 <= x.min() <= x.max() <= 1:
+            row, column = np.argwhere((x < 0) | (x > 1))[0]
+            raise UserError(
+                f"{at}: {name(column)} is {x[row, column]:g} in row {row_number(first, row)}, outside the [0, 1] of "
+                "the training part; mend it, or train with data.scale=standard or data.clip=[0,1]"
+            )
 
     def plain(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -88,10 +100,15 @@ class ArraySchema(Schema):
         """Shape of a row in its own units."""
         return (*self.shape[1:], self.shape[0]) if self.last else self.shape
 
-    def encode(self, rows: Any, at: str, first: int = 0) -> Samples:
+    def encode(self, rows: Any, at: str, first: int | np.ndarray = 0) -> Samples:
         values = self.flat(rows, at)
-        numbers, observed = present(values, self.scaling, self.missing, at, first, lambda i: f"entry {self.names[i]}")
-        return Samples(torch.from_numpy(scaled(numbers, self.scaling, self.clip)), observed)
+        numbers, observed = present(values, self.scaling, self.missing, at, first, self.entry)
+        x = scaled(numbers, self.scaling, self.clip)
+        self.refuse_outside(x, at, first, self.entry)
+        return Samples(torch.from_numpy(x), observed)
+
+    def entry(self, i: int) -> str:
+        return f"entry {self.names[i]}"
 
     def decode(self, x: np.ndarray) -> np.ndarray:
         values = self.scaling.undo(x).astype(np.float32).reshape(len(x), *self.shape)
@@ -102,10 +119,10 @@ class ArraySchema(Schema):
         values = np.asarray(rows)
         if values.dtype.kind not in "fiub":
             raise UserError(f"{at} holds {values.dtype} values, not numbers; give an array of numbers")
-        if values.ndim and values.shape[1:] == self.own_shape:
-            values = np.moveaxis(values, -1, 1) if self.last else values
-        elif values.ndim != 2 or values.shape[1] != self.n_input:
+        if values.ndim < 1 or values.shape[1:] not in (self.own_shape, (self.n_input,)):
             raise UserError(f"{at} has rows of shape {values.shape[1:]}, the model takes {self.own_shape}")
+        if self.last:
+            values = np.moveaxis(values.reshape(len(values), *self.own_shape), -1, 1)
         return values.reshape(len(values), self.n_input)
 
     def plain(self) -> dict[str, Any]:
@@ -115,7 +132,7 @@ class ArraySchema(Schema):
 
 def unscaled(shape: tuple[int, ...], unit_interval: bool, **labels: Any) -> ArraySchema:
     """The schema of rows that come in the model's own units."""
-    return ArraySchema(shape=shape, unit_interval=unit_interval, scaling=Scaling(np.zeros(()), np.ones(())), **labels)
+    return ArraySchema(shape=shape, unit_interval=unit_interval, scaling=UNSCALED, **labels)
 
 
 def scaled(values: np.ndarray, scaling: Scaling, clip: tuple[float, float] | None) -> np.ndarray:
@@ -124,27 +141,45 @@ def scaled(values: np.ndarray, scaling: Scaling, clip: tuple[float, float] | Non
     return x if clip is None else x.clip(*clip)
 
 
+def is_unit_interval(x: np.ndarray, scale: Scale, clip: tuple[float, float] | None) -> bool:
+    """Whether values as scaled, x (n, input), are to be read as probabilities: in [0, 1], and new ones kept there."""
+    if clip is not None:
+        return clip[0] >= 0 and clip[1] <= 1
+    if scale not in ("none", "grey") and x.size:
+        return False
+    return not x.size or bool(np.nanmin(x) >= 0 and np.nanmax(x) <= 1)
+
+
 def present(
-    values: np.ndarray, scaling: Scaling, missing: Missing, at: str, first: int, name: Callable[[int], str]
+    values: np.ndarray, scaling: Scaling, missing: Missing, at: str, first: int | np.ndarray, name: Callable[[int], str]
 ) -> tuple[np.ndarray, Tensor | None]:
     """``values`` (n, input) with something in place of what is missing, and where they were observed, if masked.
 
-    Raises ``UserError`` for values that are infinite, or missing where they must not be; ``first`` is the number of
-    the first row, ``name(i)`` names input i.
+    Raises ``UserError`` for values that are infinite, or missing where they must not be; ``name(i)`` names input i.
     """
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return values, None
+    refuse_infinite(values, at, first, name)
     gone = np.isnan(values)
+    if missing == "refuse":
+        row, column = np.argwhere(gone)[0]
+        raise UserError(
+            f"{at}: {name(column)} is missing in row {row_number(first, row)}, the first of "
+            f"{int(gone.any(1).sum())} such rows; choose data.missing=fill or data.missing=mask, or mend the file"
+        )
+    return np.where(gone, scaling.typical, values), torch.from_numpy(~gone) if missing == "mask" else None
+
+
+def refuse_infinite(values: np.ndarray, at: str, first: int | np.ndarray, name: Callable[[int], str]) -> None:
+    """Raise ``UserError`` for the first infinite one of ``values`` (n, input)."""
     infinite = np.isinf(values)
     if infinite.any():
         row, column = np.argwhere(infinite)[0]
         raise UserError(
-            f"{at}: {name(column)} is infinite in row {first + row}; mend it, or leave it empty where it is missing"
+            f"{at}: {name(column)} is infinite in row {row_number(first, row)}, the first of "
+            f"{int(infinite.any(1).sum())} such rows; mend it, or leave it empty where it is missing"
         )
-    if missing == "refuse":
-        row, column = np.argwhere(gone)[0]
-        raise UserError(
-            f"{at}: {name(column)} is missing in row {first + row}, the first of {int(gone.any(1).sum())} such rows; "
-            "choose data.missing=fill or data.missing=mask, or mend the file"
-        )
-    return np.where(gone, scaling.typical, values), torch.from_numpy(~gone) if missing == "mask" else None
+
+
+def row_number(first: int | np.ndarray, row: int) -> int:
+    return int(first[row]) if isinstance(first, np.ndarray) else first + int(row)

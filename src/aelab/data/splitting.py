@@ -35,15 +35,16 @@ class Told(NamedTuple):
     label: np.ndarray | None = None
 
 
-def split(told: Told, test: int | float, validation: int | float, test_seed: int, draw: torch.Generator) -> Rows:
+def split(told: Told, test: int | float | None, validation: int | float, test_seed: int, draw: torch.Generator) -> Rows:
     """Test rows by ``test_seed``, so that they are the same in every run; validation rows by ``draw``.
 
-    Either is a fraction (float) or a number (int) of rows. Training rows come in the order of ``draw``.
+    Either is a fraction (float) or a number (int) of rows; ``test`` None: there are none among these. Training rows
+    come in the order of ``draw``.
     """
     part = np.full(told.n, "rest") if told.part is None else told.part
     rest = np.flatnonzero(part == "rest")
     chosen = {name: np.flatnonzero(part == name) for name in ("train", "val", "test")}
-    if not len(chosen["test"]):
+    if test is not None and not len(chosen["test"]):
         drawn = torch.Generator().manual_seed(test_seed)
         chosen["test"] = draw_rows(rest, test, "data.test", drawn, told.group, told.label)
         rest = np.setdiff1d(rest, chosen["test"])
@@ -52,9 +53,6 @@ def split(told: Told, test: int | float, validation: int | float, test_seed: int
         chosen["val"] = draw_rows(rest, validation, "data.validation", draw, told.group, None)
         rest = np.setdiff1d(rest, chosen["val"])
     train = rest[torch.randperm(len(rest), generator=draw).numpy()]
-    for name, rows, key in (("training", train, "data.validation"), ("test", chosen["test"], "data.test")):
-        if not len(rows):
-            raise UserError(f"{key}: leaves no {name} rows of {told.n}; give a smaller fraction or more rows")
     if told.group is not None:
         check_groups(told.group, train, chosen["val"], chosen["test"])
     return Rows(train, chosen["val"], chosen["test"])
@@ -95,8 +93,8 @@ def check_groups(group: np.ndarray, train: np.ndarray, val: np.ndarray, test: np
         shared = np.intersect1d(group[part], group[others])
         if len(shared):
             raise UserError(
-                f"data.group: {shared[0]!r} and {len(shared) - 1} others have rows both in the {name} set and outside; "
-                "split by group, or give no group"
+                f"data.group: {str(shared[0])!r} and {len(shared) - 1} others have rows both in the {name} set and "
+                "outside; split by group, or give no group"
             )
 
 

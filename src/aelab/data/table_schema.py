@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from aelab.data.scaling import Scaling
-from aelab.data.schema import Missing, Samples, Schema, present, scaled
+from aelab.data.schema import Missing, Samples, Schema, present, row_number, scaled
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,18 +48,21 @@ class TableSchema(Schema):
     def names(self) -> list[str]:
         return self.numbers + [f"{c.name}={value}" for c in self.columns for value in (*c.values, UNSEEN)]
 
-    def encode(self, rows: Any, at: str, first: int = 0) -> Samples:
+    def encode(self, rows: Any, at: str, first: int | np.ndarray = 0) -> Samples:
         """``rows``: a pyarrow table, a data frame, or a mapping of columns; columns it has besides are passed over."""
         table = as_table(rows, at)
-        for name in self.order:
-            if name not in table.column_names:
-                raise UserError(f"{at} has no column {name!r}, on which the model was trained; add it")
+        there = set(table.column_names)
+        lacking = [name for name in self.order if name not in there]
+        if lacking:
+            more = f" nor {len(lacking) - 1} others" if lacking[1:] else ""
+            raise UserError(f"{at} has no column {lacking[0]!r}{more}, on which the model was trained; add what lacks")
         values = np.empty((len(table), len(self.numbers)))
         for i, name in enumerate(self.numbers):
             values[:, i] = as_numbers(table[name], name, at, first)
-        values, seen = present(values, self.scaling, self.missing, at, first, lambda i: f"{self.numbers[i]!r}")
+        values, seen = present(values, self.scaling, self.missing, at, first, lambda i: repr(self.numbers[i]))
         x = np.zeros((len(table), self.n_input), np.float32)
         x[:, : len(self.numbers)] = scaled(values, self.scaling, self.clip)
+        self.refuse_outside(x[:, : len(self.numbers)], at, first, lambda i: repr(self.numbers[i]))
         observed = np.ones(x.shape, bool)
         if seen is not None:
             observed[:, : len(self.numbers)] = seen
@@ -72,7 +75,7 @@ class TableSchema(Schema):
             start += column.size
         return Samples(torch.from_numpy(x), None if observed.all() else torch.from_numpy(observed))
 
-    def places(self, values: Any, column: Category, at: str, first: int) -> np.ndarray:
+    def places(self, values: Any, column: Category, at: str, first: int | np.ndarray) -> np.ndarray:
         """Place of each value among the column's, the last for one that is unseen, −1 for one that is missing."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -84,7 +87,7 @@ class TableSchema(Schema):
         if missing.any() and self.missing != "mask":
             if self.missing == "refuse":
                 raise UserError(
-                    f"{at}: {column.name!r} is missing in row {first + int(missing.argmax())}, the first of "
+                    f"{at}: {column.name!r} is missing in row {row_number(first, int(missing.argmax()))}, the first of "
                     f"{int(missing.sum())} such rows; choose data.missing=fill or data.missing=mask, or mend the file"
                 )
             place[missing] = 0
@@ -94,8 +97,8 @@ class TableSchema(Schema):
         if unseen.any() and self.unseen == "refuse":
             row = int(unseen.argmax())
             raise UserError(
-                f"{at}: {column.name!r} is {texts[row].as_py()!r} in row {first + row}, which training never met; "
-                "mend it, or train with data.unseen=other"
+                f"{at}: {column.name!r} is {texts[row].as_py()!r} in row {row_number(first, row)}, which training "
+                "never met; mend it, or train with data.unseen=other"
             )
         return place
 
@@ -134,7 +137,7 @@ def as_table(rows: Any, at: str) -> "pyarrow.Table":
         raise UserError(f"{at} cannot be read as a table ({str(error).splitlines()[0]}); give a data frame") from error
 
 
-def as_numbers(values: Any, name: str, at: str, first: int = 0) -> np.ndarray:
+def as_numbers(values: Any, name: str, at: str, first: int | np.ndarray = 0) -> np.ndarray:
     """A column as float64, NaN where it is missing."""
     pa = pyarrow()
     try:
@@ -142,7 +145,7 @@ def as_numbers(values: Any, name: str, at: str, first: int = 0) -> np.ndarray:
     except pa.ArrowException:
         texts = as_texts(values).to_pylist()
         row = next((i for i, text in enumerate(texts) if text is not None and not is_number(text)), None)
-        got = f"holds {values.type}" if row is None else f"is {texts[row]!r} in row {first + row}"
+        got = f"holds {values.type}" if row is None else f"is {texts[row]!r} in row {row_number(first, row)}"
         raise UserError(f"{at}: {name!r} {got}, which is no number; mend it") from None
 
 

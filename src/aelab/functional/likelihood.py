@@ -5,6 +5,7 @@ multiplies each entry's term before it is summed: the emphasis of Vincent et al.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -54,6 +55,27 @@ def gaussian_per_sample(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | 
     error = squared_error_per_sample(mean, x, weight)
     entries = x.shape[-1] if weight is None else weight.expand_as(x).sum(-1)
     return error / (2 * sigma**2) + _log_normalizer(sigma) * entries
+
+
+def softmax(logits: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Probabilities of the values of each category; ``logits`` (…, sum(sizes)), one group after the other."""
+    return torch.cat([group.softmax(-1) for group in logits.split(list(sizes), -1)], -1)
+
+
+def categorical_per_sample(logits: Tensor, x: Tensor, weight: Tensor | None, sizes: Sequence[int]) -> Tensor:
+    """−Σ_i x_i log p_i, p the softmax over each group of ``sizes``; nats, (…, batch), of ``logits`` (…, batch, input).
+
+    ``x`` (batch, input) is one-hot in each group, or 0 throughout where the category is missing and costs nothing.
+    """
+    log_p = torch.cat([group.log_softmax(-1) for group in logits.to(x.dtype).split(list(sizes), -1)], -1)
+    return -(log_p * (x if weight is None else x * weight)).sum(-1)
+
+
+def only_observed(weight: Tensor | None, observed: Tensor | None) -> Tensor | None:
+    """``weight``, with 0 where nothing was observed; ``observed`` is Boolean, of the input's shape, or None."""
+    if observed is None:
+        return weight
+    return observed.float() if weight is None else weight * observed
 
 
 def squared_error(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -1,10 +1,9 @@
 """The autoencoder with hidden layers; with a corruption it is the denoising one (Vincent et al. 2008)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.functional import likelihood as nll
 from aelab.functional.activation import activation
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, as_layer
@@ -30,22 +29,25 @@ class Autoencoder(Base):
         return self.code(self.encoder(x))
 
     def layer(self) -> Layer | None:
-        """Without hidden layers it is one of a stack: that is how stacked (denoising) autoencoders are pretrained."""
+        """Without hidden layers it is one of a stack: that is how stacked (denoising) autoencoders are pretrained.
+
+        Of categories it is none: no layer has softmax units.
+        """
+        if self.categories:
+            return None
         return as_layer(self.encoder, self.code, self.decoder, self.likelihood)
 
     def initialize_from(self, data: Data) -> None:
         """Output biases start at the data's mean (log-odds of it for Bernoulli inputs): the best constant output."""
         super().initialize_from(data)
-        start_output_at_mean(self.decoder, data, self.likelihood)
+        start_output_at_mean(self, data)
 
 
-def start_output_at_mean(decoder: nn.Sequential, data: Data, likelihood: Likelihood) -> None:
-    """Set the bias of the decoder's last layer to the training mean, as logits if the inputs are Bernoulli."""
-    last = [m for m in decoder.modules() if getattr(m, "bias", None) is not None][-1]
-    mean = data.train.x.mean(0)
-    if likelihood == "bernoulli":
-        mean = nll.log_odds(mean)
-    if last.bias.shape == mean.shape:
-        last.bias.data.copy_(mean)
-    else:  # a convolution has one bias for all pixels
-        last.bias.data.fill_(mean.mean())
+def start_output_at_mean(model: Base, data: Data) -> None:
+    """Set the bias of the decoder's last layer so that it puts out the training mean."""
+    last = [m for m in model.decoder.modules() if getattr(m, "bias", None) is not None][-1]
+    output = model.constant_output(data.train.x.mean(0))
+    if last.bias.shape == output.shape:
+        last.bias.data.copy_(output)
+    else:  # a convolution has one bias for all pixels of a colour
+        last.bias.data.copy_(output.view(len(last.bias), -1).mean(1))

@@ -3,6 +3,7 @@
 from math import prod
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from aelab.data.batches import Batch, Data
@@ -37,6 +38,9 @@ class Base(Trained):
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
     n_classes: int | None = None  # what a model with labels was built for
     corruption: Corruption | None = None  # what its input went through in training
+    softmax = True  # whether one-hot inputs of a category have a softmax likelihood of their own
+    categories: tuple[int, ...] = ()  # sizes of the groups of such inputs, the last of all
+    sigma = 1.0  # standard deviation of Gaussian inputs
 
     def __init__(self, shape: tuple[int, ...], likelihood: Likelihood):
         super().__init__()
@@ -50,12 +54,16 @@ class Base(Trained):
         return self.encoder(x)
 
     def output(self, code: Tensor) -> Tensor:
-        """code (batch, code) → logits of Bernoulli inputs or means of Gaussian ones (batch, input)."""
+        """code (batch, code) → logits of Bernoulli inputs and categories, means of Gaussian ones (batch, input)."""
         return self.decoder(code)
 
     def mean(self, output: Tensor) -> Tensor:
         """What the decoder puts out → the expected input."""
-        return output.sigmoid() if self.likelihood == "bernoulli" else output
+        expected = output.sigmoid() if self.likelihood == "bernoulli" else output
+        if self.categories:
+            start = self.n_input - sum(self.categories)
+            expected = torch.cat([expected[..., :start], nll.softmax(output[..., start:], self.categories)], -1)
+        return expected
 
     def decode(self, code: Tensor) -> Tensor:
         """code (batch, code) → the expected input (batch, input)."""
@@ -74,18 +82,41 @@ class Base(Trained):
         return {"reconstruction": self.negative_log_likelihood(out.output, x, weight)}
 
     def batch_terms(self, batch: Batch, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
-        """``loss_terms`` of a batch; a model that learns from labels overrides this one."""
-        return self.loss_terms(batch.x, out, weight)
+        """``loss_terms`` of a batch, of what was observed; a model that learns from labels overrides this one."""
+        return self.loss_terms(batch.x, out, nll.only_observed(weight, batch.observed))
 
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
         """Means over the batch that are watched beside the loss: Σ (x̂ − x)² over inputs."""
-        return {"squared_error": nll.squared_error(self.mean(out.output), batch.x)}
+        observed = nll.only_observed(None, batch.observed)
+        return {"squared_error": nll.squared_error(self.mean(out.output), batch.x, observed)}
 
     def negative_log_likelihood(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """−log p(x | code), nats, summed over inputs, mean over the batch; Gaussian inputs have unit variance."""
+        if self.categories:
+            return self.negative_log_likelihood_per_sample(output, x, weight).mean()
         if self.likelihood == "bernoulli":
             return nll.bernoulli(output, x, weight)
-        return nll.gaussian(output, x, 1.0, weight)
+        return nll.gaussian(output, x, self.sigma, weight)
+
+    def negative_log_likelihood_per_sample(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """−log p(x | code), nats, (…, batch), of ``output`` (…, batch, input); numbers first, then categories."""
+        start = self.n_input - sum(self.categories)
+        numbers = output[..., :start], x[..., :start], None if weight is None else weight[..., :start]
+        if self.likelihood == "bernoulli":
+            cost = nll.bernoulli_per_sample(*numbers)
+        else:
+            cost = nll.gaussian_per_sample(numbers[0], numbers[1], self.sigma, numbers[2])
+        if self.categories:
+            groups = output[..., start:], x[..., start:], None if weight is None else weight[..., start:]
+            cost = cost + nll.categorical_per_sample(*groups, self.categories)
+        return cost
+
+    def constant_output(self, mean: Tensor) -> Tensor:
+        """What the decoder has to put out, (input,), for the expected input to be ``mean``."""
+        output = nll.log_odds(mean) if self.likelihood == "bernoulli" else mean.clone()
+        start = self.n_input - sum(self.categories)
+        output[..., start:] = mean[..., start:].clamp(min=1e-3).log()
+        return output
 
     # --- what a variant may add -------------------------------------------------------------------------------------
 
@@ -129,4 +160,5 @@ class Base(Trained):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["aelab"] = {"shape": list(self.shape), "n_classes": self.n_classes}
+        about = {"shape": list(self.shape), "n_classes": self.n_classes, "categories": list(self.categories)}
+        checkpoint["aelab"] = about

@@ -23,6 +23,7 @@ class ByRule(Base):
 
     ignores = ("optimizer", "corruption", "train.clip")
     rate_key = "model.learning_rate"
+    softmax = False
     learning_rate: float
     log_var_visible: Tensor | None  # log variance of Gaussian visible units, (input,); None: unit variance
 
@@ -70,6 +71,8 @@ class ByRule(Base):
 
 def check_inputs(visible: Unit, data: Data) -> None:
     """Raise ``UserError`` unless units of the type ``visible`` can hold the training samples."""
+    if not data.complete:
+        raise UserError("data.missing: visible units need every value; set data.missing=fill")
     key = "model.visible"
     below = data.below[-1].hidden if data.below else None
     if visible == "bernoulli" and below not in (None, "bernoulli"):

@@ -16,6 +16,7 @@ class DeepAutoencoder(Base):
     """
 
     made_from_layers = True
+    softmax = False
 
     def __init__(
         self, shape: tuple[int, ...], below: list[Layer], code: Code, start: Literal["layers", "random"],

@@ -20,6 +20,8 @@ class Linear(Base):
     orthonormal A and B = Aᵀ. ``tied`` keeps B = Aᵀ throughout.
     """
 
+    softmax = False
+
     def __init__(self, shape: tuple[int, ...], n_code: int, start: Literal["gradient", "closed_form"], tied: bool):
         super().__init__(shape, "gaussian")
         if not 1 <= n_code <= self.n_input:

@@ -118,19 +118,21 @@ class TopK(Base):
             dead = self.silent >= self.dead_after
             columns = self.decoder_columns()[0]
             W = columns.t() if isinstance(self.decoder[0], TransposedLinear) else columns
-            rebuilt = sparsity.auxiliary_loss(x - out.output, out.pre_code, dead, W, self.k_auxiliary)
+            residual = x - self.mean(out.output) if weight is None else (x - self.mean(out.output)) * weight
+            rebuilt = sparsity.auxiliary_loss(residual, out.pre_code, dead, W, self.k_auxiliary)
             variance = (x - x.mean(0)).square().sum() / len(x)
             terms["auxiliary"] = self.auxiliary * 0.5 * variance * rebuilt
         return terms
 
     def validation_metrics(self, batch: Batch, out: Selected) -> dict[str, Tensor]:
         code = self.encode(batch.x)
-        return {"squared_error": nll.squared_error(self.decode(code), batch.x), "l0": sparsity.l0(code)}
+        observed = nll.only_observed(None, batch.observed)
+        return {"squared_error": nll.squared_error(self.decode(code), batch.x, observed), "l0": sparsity.l0(code)}
 
     def initialize_from(self, data: Data) -> None:
         """Output biases start at the data's mean, decoder weights at norm 1 if they are to keep it."""
         super().initialize_from(data)
-        start_output_at_mean(self.decoder, data, self.likelihood)
+        start_output_at_mean(self, data)
         if self.unit_norm:
             sparsity.unit_norm_(*self.decoder_columns())
 

@@ -79,7 +79,7 @@ class VAE(Base):
     def initialize_from(self, data: Data) -> None:
         """Output biases start at the data's mean (log-odds of it for Bernoulli inputs): the best constant output."""
         super().initialize_from(data)
-        start_output_at_mean(self.decoder, data, self.likelihood)
+        start_output_at_mean(self, data)
 
     def forward(self, x: Tensor) -> Inference:
         return self.infer(x, self.samples)
@@ -117,21 +117,18 @@ class VAE(Base):
         k, flat = len(output), output.flatten(0, 1)
         if k > 1:
             x, weight = x.repeat(k, 1), weight if weight is None else weight.repeat(k, 1)
-        if self.likelihood == "bernoulli":
-            return nll.bernoulli(flat, x, weight)
-        return nll.gaussian(flat, x, self.sigma, weight)
+        return self.negative_log_likelihood(flat, x, weight)
 
     def log_likelihood(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """log p(x | z), (k, batch), nats."""
-        if self.likelihood == "bernoulli":
-            return -nll.bernoulli_per_sample(output, x, weight)
-        return -nll.gaussian_per_sample(output, x, self.sigma, weight)
+        return -self.negative_log_likelihood_per_sample(output, x, weight)
 
     def validation_metrics(self, batch: Batch, out: Inference) -> dict[str, Tensor]:
         """The squared error from the mean code, the KL and the ELBO themselves whatever β is; nats."""
         kl = out.kl.sum(-1).mean()
-        error = nll.squared_error(self.decode(out.code), batch.x)
-        return {"squared_error": error, "kl": kl, "elbo": -self.reconstruction(out.output, batch.x) - kl}
+        observed = nll.only_observed(None, batch.observed)
+        error = nll.squared_error(self.decode(out.code), batch.x, observed)
+        return {"squared_error": error, "kl": kl, "elbo": -self.reconstruction(out.output, batch.x, observed) - kl}
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:

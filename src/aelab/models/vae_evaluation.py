@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.data.batches import Data, Split
-from aelab.functional import drawing, elbo
+from aelab.functional import drawing, elbo, likelihood
 from aelab.functional.progress import bar
 
 ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
@@ -35,25 +35,30 @@ def bound_terms(model: Any, split: Split) -> tuple[Tensor, Tensor]:
     reconstruction, kl = 0.0, 0.0
     for batch in split.batches():
         out = model(batch.x)
-        reconstruction += model.reconstruction(out.output, batch.x) * len(batch.x) / len(split.x)
+        observed = likelihood.only_observed(None, batch.observed)
+        reconstruction += model.reconstruction(out.output, batch.x, observed) * len(batch.x) / len(split.x)
         kl += out.kl.sum(0) / len(split.x)
     return reconstruction, kl
 
 
 def nll(model: Any, split: Split, samples: int) -> Tensor:
     """−log p(x) averaged over the split, nats, estimated from above; a progress bar where there is a terminal."""
-    pieces = bar(split.x.split(IMAGES_AT_ONCE), f"log p(x), {samples} samples per image")
-    return torch.cat([nll_per_image(model, x, samples) for x in pieces]).mean()
+    pieces = bar(list(split.batches(IMAGES_AT_ONCE)), f"log p(x), {samples} samples per image")
+    return torch.cat([nll_per_image(model, piece.x, samples, piece.observed) for piece in pieces]).mean()
 
 
 @torch.no_grad()
-def nll_per_image(model: Any, x: Tensor, samples: int) -> Tensor:
-    """−log 1/k Σ_i p(x, z_i) / q(z_i | x), k = ``samples`` (Burda et al. 2015); x (batch, input) → (batch,), nats."""
+def nll_per_image(model: Any, x: Tensor, samples: int, observed: Tensor | None = None) -> Tensor:
+    """−log 1/k Σ_i p(x, z_i) / q(z_i | x), k = ``samples`` (Burda et al. 2015); x (batch, input) → (batch,), nats.
+
+    Of what was ``observed`` alone: p(x, z_i) then leaves out the rest.
+    """
+    weight = likelihood.only_observed(None, observed)
     at_once = max(1, ROWS_AT_ONCE // len(x))
     log_sum = x.new_full((len(x),), -torch.inf)
     for done in range(0, samples, at_once):
         out = model.infer(x, min(at_once, samples - done))
-        log_w = model.log_likelihood(out.output, x) + out.log_ratio
+        log_w = model.log_likelihood(out.output, x, weight) + out.log_ratio
         log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_w, 0))
     return torch.log(x.new_tensor(samples)) - log_sum
 

@@ -23,6 +23,8 @@ def build_data(cfg: DictConfig, layers: list[Layer], source: Any = None) -> Data
 def build_in_training(cfg: DictConfig, data: Data, layers: list[Layer]) -> Base:
     """The model of a run for ``data``, with all that its training needs."""
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
+    if model.softmax and not data.below:
+        model.categories = tuple(data.schema.categories)
     model.training_plan = training_of(cfg, data)
     model.corruption = model.training_plan.corruption
     return model

@@ -166,6 +166,7 @@ def load(folder: str | Path, weights: str = "last") -> "Base":
     about = checkpoint["aelab"]
     model = build_model(cfg.model, tuple(about["shape"]), layers, about["n_classes"])
     model.corruption = build(cfg.corruption, "corruption")
+    model.categories = tuple(about["categories"])
     put_weights(model, checkpoint, f"load: {folder}")
     return model.eval()
 

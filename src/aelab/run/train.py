@@ -125,6 +125,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         run_folder.clear(folder)
         run_folder.begin(folder, text)
         files.write_text(folder / "command.txt", command + "\n")
+        files.write_json(folder / "schema.json", data.schema.plain())
         if layers:
             save_layers(folder / "below.pt", layers)
     with log.kept_in(folder):

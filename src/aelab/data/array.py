@@ -1,0 +1,195 @@
+"""An array of one's own, .npy or .npz: rows of numbers, grey images or colour images; on disk where it is large."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from aelab.data.augmentation import Mirror
+from aelab.data.batches import Data
+from aelab.data.own import Own, Where
+from aelab.data.scaling import UNSCALED, Ends, Scale, fit
+from aelab.data.schema import ArraySchema, Missing, is_unit_interval, refuse_infinite, scaled
+from aelab.errors import UserError
+from aelab.rbm.layer import Layer
+
+BLOCK = 1 << 26  # bytes of float64 that are converted at once
+BOMB, LARGE = 200, 1 << 30  # times a file's size that may come out of it, where that is so many bytes or more
+COLOURS = (3, 4)  # sizes of a last axis that is one
+
+
+class Entries(NamedTuple):
+    """How entries are taken, as the config says it; see conf/data/array.yaml."""
+
+    array: str | None
+    shape: list[int] | None
+    colour: Literal["first", "last"] | None
+    scale: Scale | Literal["auto"]
+    clip: list[float] | None
+    missing: Missing
+    label: str | None
+
+
+class ArrayData(Data):
+    """Rows of an array; see :class:`ArraySource` for how they become inputs."""
+
+    def __init__(
+        self, path: str, name: str, array: str | None, shape: list[int] | None,
+        colour: Literal["first", "last"] | None, scale: Scale | Literal["auto"], clip: list[float] | None,
+        missing: Missing, label: str | None, test: int | float, test_path: str | None, test_seed: int,
+        split_column: str | None, split_index: str | None, group: str | None, validation: int | float,
+        train_size: int | None, labelled: int | None, binarize: Literal["none", "threshold", "bernoulli"],
+        shift: int, mirror: Mirror, rotate: float, zoom: float, mix: float, seed: int, batch_size: int,
+        below: list[Layer],
+    ):  # fmt: skip
+        where = Where(test, test_path, test_seed, split_column, split_index, group)
+        source = ArraySource(path, where, Entries(array, shape, colour, scale, clip, missing, label))
+        super().__init__(
+            source, name=name, root=None, cache="", download=False, validation=validation, train_size=train_size,
+            labelled=labelled, binarize=binarize, shift=shift, mirror=mirror, rotate=rotate, zoom=zoom, mix=mix,
+            seed=seed, batch_size=batch_size, below=below,
+        )  # fmt: skip
+
+
+class ArraySource(Own):
+    """The rows of an array (n, …). Labels, groups and parts stand in the same .npz, or in .npy files of their own."""
+
+    def __init__(self, path: str, where: Where, entries: Entries):
+        super().__init__(path, where)
+        self.entries = entries
+        self.array = read_array(self.path, entries.array, self.at)
+        if self.array.ndim < 2:
+            raise UserError(
+                f"{self.at} has shape {self.array.shape}; it needs a row of several numbers for each sample"
+            )
+        if len(self) < 3:
+            raise UserError(f"{self.at} has {len(self)} rows, which can't be split into training, validation and test")
+        self.own_shape = self.array.shape[1:] if entries.shape is None else tuple(entries.shape)
+        width = prod(self.array.shape[1:])
+        if prod(self.own_shape) != width:
+            raise UserError(f"data.shape: {list(self.own_shape)} is {prod(self.own_shape)} values, a row has {width}")
+        if width < 2:
+            raise UserError(f"{self.at} has one value per row; an autoencoder needs two or more")
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def column(self, name: str, key: str) -> np.ndarray:
+        inside = self.path.suffix == ".npz" and not name.endswith(".npy")
+        path = self.path if inside else Path(name).expanduser()
+        values = read_array(path, name if inside else None, f"{key}: {path}", text=True)
+        if values.shape != (len(self),):
+            raise UserError(f"{key}: {name} has shape {values.shape}, not a value for each of the {len(self)} rows")
+        return np.asarray(values)
+
+    def labels(self) -> np.ndarray | None:
+        return None if self.entries.label is None else self.column(self.entries.label, "data.label")
+
+    def elsewhere(self, path: str) -> "ArraySource":
+        inside = path.endswith(".npz")  # else its labels would be those of the training rows
+        entries = self.entries if inside else self.entries._replace(label=None)
+        other = ArraySource(path, self.where._replace(test_path=None), entries._replace(shape=None))
+        other.at = f"data.test_path: {path}"
+        return other
+
+    def blocks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        at_once = max(1, BLOCK // (8 * prod(self.own_shape)))
+        for start in range(0, len(rows), at_once):
+            numbers = rows[start : start + at_once]
+            yield numbers, np.asarray(self.array[numbers]).reshape(len(numbers), *self.own_shape)
+
+    def fit(self, rows: np.ndarray) -> ArraySchema:
+        entries, dtype = self.entries, self.array.dtype
+        last = entries.colour == "last" or (entries.colour is None and self.own_shape[-1] in COLOURS)
+        last = last and len(self.own_shape) == 3
+        shape = (self.own_shape[-1], *self.own_shape[:-1]) if last else self.own_shape
+        clip = None if entries.clip is None else (entries.clip[0], entries.clip[1])
+        schema = ArraySchema(
+            shape=shape, unit_interval=False, scaling=UNSCALED, last=last, missing=entries.missing, clip=clip
+        )
+        scale = entries.scale if entries.scale != "auto" else self.usual_scale(rows)
+        levels = 1.0 if dtype.kind == "b" else float(np.iinfo(dtype).max) if dtype.kind == "u" else 255.0
+        schema.scaling = fit(self.flat(rows, schema), len(rows), scale, entries.missing != "refuse", levels)
+        if schema.scaling.typical is not None and np.isnan(schema.scaling.typical).any():
+            entry = schema.entry(int(np.isnan(schema.scaling.typical).argmax()))
+            raise UserError(f"{self.at}: {entry} is missing in every training row; leave it out")
+        ends = Ends()
+        for block in self.flat(rows, schema):
+            ends.add(scaled(block, schema.scaling, clip))
+        schema.unit_interval = is_unit_interval(np.stack([ends.low, ends.high]), scale, clip)
+        return schema
+
+    def flat(self, rows: np.ndarray, schema: ArraySchema) -> Iterator[np.ndarray]:
+        """These rows as numbers (n, input), some at a time."""
+        for numbers, block in self.blocks(rows):
+            values = schema.flat(block, self.at)
+            if values.dtype.kind == "f":
+                refuse_infinite(values, self.at, numbers, schema.entry)
+            yield values
+
+    def usual_scale(self, rows: np.ndarray) -> Scale:
+        """``grey`` of unsigned whole numbers, nothing of numbers in [0, 1], else ``standard``."""
+        if self.array.dtype.kind in "ub":
+            return "grey"
+        ends = Ends()
+        for _, block in self.blocks(rows):
+            ends.add(block.reshape(len(block), -1))
+        return "none" if np.nanmin(ends.low) >= 0 and np.nanmax(ends.high) <= 1 else "standard"
+
+
+def read_array(path: Path, name: str | None, at: str, text: bool = False) -> np.ndarray:
+    """The array of a .npy file, on disk until it is used, or the one called ``name`` in a .npz file.
+
+    Nothing pickled is read. ``text``: strings are welcome too.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{at} {what}; give a .npy or .npz file")
+    if path.suffix not in (".npy", ".npz"):
+        raise UserError(f"{at} is no array by its name; give a .npy or .npz file")
+    try:
+        array = (
+            read_member(path, name, at) if path.suffix == ".npz" else np.load(path, mmap_mode="r", allow_pickle=False)
+        )
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = "it holds Python objects" if "pickle" in str(error) else str(error).splitlines()[0][:100]
+        raise UserError(f"{at} is damaged or no array of numbers ({reason}); write it again with numpy.save") from error
+    if array.dtype.kind not in ("fiubUS" if text else "fiub"):
+        raise UserError(f"{at} holds {array.dtype} values, not numbers; give an array of numbers")
+    if array.size == 0:
+        raise UserError(f"{at} is empty, of shape {array.shape}; give an array with samples")
+    return array
+
+
+def read_member(path: Path, name: str | None, at: str) -> np.ndarray:
+    """The array called ``name`` of a .npz file, or its only one, or x."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if name is None:
+            name = next(iter(members)) if len(members) == 1 else "x"
+        if name not in members:
+            raise UserError(f"{at} holds {', '.join(sorted(members))}, not {name}; say which with data.array=NAME")
+        size = members[name].file_size
+    if size > memory() or size > max(BOMB * path.stat().st_size, LARGE):
+        raise UserError(
+            f"{at} is {path.stat().st_size / 1e6:.3g} MB and unpacks to {size / 1e9:.3g} GB; if it is what it should "
+            "be, store it as .npy, which is read off the disk"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        array = file[name]
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} is none")
+        return array
+
+
+def memory() -> int:
+    """Bytes of the machine's memory, as far as the system tells."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
