@@ -140,7 +140,7 @@ def test_averaged_weights_are_what_is_kept_loaded_and_gone_on_from(tmp_path, cap
         saved = torch.load(whole / "checkpoints" / f"step-{step}.ckpt", weights_only=True)
         new = saved["current_model_state"]["encoder.0.weight"]
         expected = new if expected is None else 0.8 * expected + 0.2 * new
-    model = aelab.load(whole)
+    model = aelab.load(whole).model
     torch.testing.assert_close(model.encoder[0].weight.detach(), expected)
 
     cfg.train.epochs = 1

@@ -26,7 +26,7 @@ def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path)
     pictures = {p.name for p in (chain.folder / "figures").iterdir()}
     assert {f"{stage}-loss.png" for stage in ("rbm1", "rbm2", "finetune")} <= pictures
     assert {"rbm1-fantasies.png", "finetune-reconstructions.png", "rbm2-encoder_filters.png"} <= pictures
-    model = aelab.load(chain.folder)
+    model = aelab.load(chain.folder).model
     assert type(model).__name__ == "DeepAutoencoder"
     last = weights(chain.stage("finetune"))
     assert all(torch.equal(value, last[name]) for name, value in model.state_dict().items())

@@ -12,8 +12,9 @@ from helpers import aelab, composed
 from omegaconf import OmegaConf
 from tiny_chain import TINY, no_figures, run_tiny, weights  # noqa: F401 - a fixture
 
-from aelab import files, load
+from aelab import files
 from aelab.run import folder as run_folder
+from aelab.run.folder import load
 
 GRID = ("chain.finetune.optimizer.lr=0.001,0.01,0.1", "chain.finetune.train.batch_size=20,30")
 

@@ -39,7 +39,7 @@ def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path):
     assert not list(folder.rglob("*.part")), "a temporary file was left"
     for weights in ("last", "best"):
         checkpoint = torch.load(folder / f"{weights}.ckpt", weights_only=True)["state_dict"]
-        model = aelab.load(folder, weights)
+        model = aelab.load(folder, weights).model
         assert model.state_dict().keys() == checkpoint.keys()
         assert all(torch.equal(value, checkpoint[name]) for name, value in model.state_dict().items())
     assert not model.training

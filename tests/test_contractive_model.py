@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import load
 from aelab.data.digits import digits
 from aelab.errors import UserError
 from aelab.models.contractive import Contractive
+from aelab.run.folder import load
 from aelab.run.train import run
 
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import files, load
+from aelab import files
 from aelab.data.batches import Batch
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Masking
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.network import MLP
 from aelab.models.training import Training
+from aelab.run.folder import load
 from aelab.run.train import run
 
 

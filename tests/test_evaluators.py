@@ -130,7 +130,7 @@ def test_a_loaded_model_is_measured_as_the_run_was(option, tmp_path, made_data):
     words = [option, *(["corruption=masking"] if option == "model=autoencoder" else [])]
     cfg = configured(tmp_path, *words, "evaluate.nll_samples=2")
     metrics = run(cfg, tmp_path / "run", command())
-    model = aelab.load(tmp_path / "run")
+    model = aelab.load(tmp_path / "run").model
     data = build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=model.below)
     assert evaluate(model, data, build_evaluators(cfg.evaluate)) == {
         name: value for name, value in metrics.items() if name.startswith("test/")

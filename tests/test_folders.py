@@ -9,9 +9,10 @@ import pytest
 import torch
 from helpers import Outcome, aelab, composed, made_layers
 
-from aelab import files, load, locks
+from aelab import files, locks
 from aelab.config.folders import claim
 from aelab.run import folder as run_folder
+from aelab.run.folder import load
 from aelab.run.train import run
 
 TINY = (

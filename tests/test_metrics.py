@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers import command, composed
 
-from aelab import files, load
+from aelab import files
 from aelab.config.build import build
+from aelab.run.folder import load
 from aelab.run.train import run
 
 

@@ -5,7 +5,8 @@ import textwrap
 import pytest
 from helpers import aelab as command_line
 
-from aelab import files, load, models
+from aelab import files, models
+from aelab.run.folder import load
 
 PYTHON = '''
 """An autoencoder whose code is kept short."""

@@ -9,8 +9,8 @@ import pytest
 import torch
 from helpers import aelab
 
-from aelab import load
 from aelab.results.page.document import Section, Table, document
+from aelab.run.folder import load
 from aelab.run.pages import data_of, verdict, write_page
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

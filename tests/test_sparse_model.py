@@ -6,7 +6,6 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import load
 from aelab.data.batches import Split
 from aelab.data.digits import digits
 from aelab.errors import UserError
@@ -14,6 +13,7 @@ from aelab.functional import likelihood as nll
 from aelab.functional import sparsity
 from aelab.models.network import Single
 from aelab.models.sparse import Sparse, lifetime_frequency
+from aelab.run.folder import load
 from aelab.run.train import run, train
 
 

@@ -113,7 +113,7 @@ def test_a_row_is_the_state_in_which_its_epoch_begins(tmp_path):
     run(cfg, tmp_path / "two", command())
 
     data = build(cfg.data, "data", seed=cfg.seed, batch_size=16, below=[])
-    after_one = layer_statistics(aelab.load(tmp_path / "one"), Batch(data.train.x, data.train.y))
+    after_one = layer_statistics(aelab.load(tmp_path / "one").model, Batch(data.train.x, data.train.y))
     history = by_layer(run_folder.read_history(tmp_path / "two"))
     assert list(history) == list(after_one)
     for layer, values in after_one.items():

@@ -4,13 +4,13 @@ import pytest
 import torch
 from helpers import small
 
-from aelab import load
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional import sparsity
 from aelab.models.network import MLP, Conv, Single
 from aelab.models.top_k import TopK
 from aelab.rbm.layer import decode_through, encode_through
+from aelab.run.folder import load
 from aelab.run.train import run, train
 
 SETTINGS = dict(

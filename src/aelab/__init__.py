@@ -1,21 +1,20 @@
 """aelab: experiments on autoencoders, from the linear one that is PCA to the variational one."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aelab import clock as clock  # it starts with the package
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from aelab.models.base import Base
+    from aelab.models.applied import Applied
 
 
-def load(folder: "str | Path", weights: str = "last") -> "Base":
-    """The model of a run folder, in evaluation mode, ready to ``encode``, ``decode`` and ``reconstruct``.
+def load(folder: str | Path, weights: str = "last") -> "Applied":
+    """What a run or a chain learned, ready to ``encode``, ``decode``, ``reconstruct``, ``sample``, ``score_samples``.
 
-    See :func:`aelab.run.folder.load`; here so that ``aelab.load`` is all a person has to know; imported
-    late, so that the command starts without torch.
+    On data frames and arrays in the data's own units, or on tensors of the model's; ``model`` is the LightningModule.
+    See :class:`aelab.models.applied.Applied`; imported late, so that the command starts without torch.
     """
-    from aelab.run.folder import load
+    from aelab.run.applying import load
 
-    return load(folder, weights)
+    return load(Path(folder), weights)

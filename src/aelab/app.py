@@ -203,9 +203,20 @@ def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> N
     Console().print(report.table_of(measure_again(Path(cfg.run), "likelihood", node)))
 
 
+def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """A finished run's model applied to rows; what comes of it in one file."""
+    from aelab.config.build import resolved
+    from aelab.results import report
+    from aelab.run.applying import use
+
+    for line in use(resolved(cfg), overrides):
+        report.say(line)
+
+
 TASKS = {
     "train": train, "stages": list_stages, "compare": compare_runs, "report": write_report, "results": show_results,
     "likelihood": measure_likelihood,
+    **dict.fromkeys(("encode", "reconstruct", "denoise", "sample", "interpolate", "score"), use_model),
 }  # fmt: skip
 
 

@@ -65,6 +65,27 @@ class Hardware:
 
 
 @dataclass
+class Sample:
+    n: int = MISSING
+    steps: int = MISSING
+    label: Any = MISSING
+
+
+@dataclass
+class Interpolate:
+    rows: list[int] = MISSING
+    points: int = MISSING
+
+
+@dataclass
+class Score:
+    quantile: float = MISSING
+    threshold: float | None = MISSING
+    top: int = MISSING
+    outlier: Any = MISSING
+
+
+@dataclass
 class Config:
     task: str = field(default=MISSING, metadata=role("nothing", noise=True))
     seed: int = field(default=MISSING, metadata=role("weights", shared=True))
@@ -87,6 +108,9 @@ class Config:
     runs: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    sample: Sample = field(default_factory=Sample, metadata=role("nothing", noise=True))
+    interpolate: Interpolate = field(default_factory=Interpolate, metadata=role("nothing", noise=True))
+    score: Score = field(default_factory=Score, metadata=role("nothing", noise=True))
     paper: dict[str, Any] | None = field(default=MISSING, metadata=role("nothing", noise=True))
 
 

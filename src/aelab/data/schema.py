@@ -50,6 +50,19 @@ class Schema:
         """What each input is called."""
         raise NotImplementedError
 
+    @property
+    def features(self) -> list[str]:
+        """What a person calls the parts of a row: its columns, or its entries."""
+        raise NotImplementedError
+
+    def by_feature(self, values: np.ndarray) -> np.ndarray:
+        """A value for each input (n, input) → their sums over each feature (n, feature)."""
+        raise NotImplementedError
+
+    def cells(self, rows: Any, place: np.ndarray) -> np.ndarray:
+        """What stands in ``rows`` at feature ``place`` (n,) of each; text where there are categories."""
+        raise NotImplementedError
+
     def encode(self, rows: Any, at: str, first: int | np.ndarray = 0) -> Samples:
         """Rows in their own units → the model's; ``at`` begins what is said of a bad one.
 
@@ -94,6 +107,16 @@ class ArraySchema(Schema):
         if len(self.shape) == 1:
             return [f"x{i}" for i in range(self.n_input)]
         return ["x" + "_".join(map(str, index)) for index in np.ndindex(*self.shape)]
+
+    @property
+    def features(self) -> list[str]:
+        return self.names
+
+    def by_feature(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+    def cells(self, rows: Any, place: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(self.flat(rows, "rows"), place[:, None], 1)[:, 0]
 
     @property
     def own_shape(self) -> tuple[int, ...]:

@@ -48,6 +48,26 @@ class TableSchema(Schema):
     def names(self) -> list[str]:
         return self.numbers + [f"{c.name}={value}" for c in self.columns for value in (*c.values, UNSEEN)]
 
+    @property
+    def features(self) -> list[str]:
+        return self.order
+
+    def by_feature(self, values: np.ndarray) -> np.ndarray:
+        starts = np.cumsum([len(self.numbers), *(column.size for column in self.columns)])
+        found = {name: values[:, i] for i, name in enumerate(self.numbers)}
+        found |= {c.name: values[:, s:e].sum(1) for c, s, e in zip(self.columns, starts, starts[1:])}
+        return np.stack([found[name] for name in self.order], 1)
+
+    def cells(self, rows: Any, place: np.ndarray) -> np.ndarray:
+        table = as_table(rows, "rows")
+        found = np.empty(len(place), object)
+        for i in np.unique(place):
+            here = np.flatnonzero(place == i)
+            found[here] = table[self.order[i]].take(here).to_pylist()
+        if self.columns:
+            return np.array(["" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in found])
+        return found.astype(float)
+
     def encode(self, rows: Any, at: str, first: int | np.ndarray = 0) -> Samples:
         """``rows``: a pyarrow table, a data frame, or a mapping of columns; columns it has besides are passed over."""
         table = as_table(rows, at)

@@ -81,7 +81,8 @@ def code_scatter(code: Tensor, labels: Tensor | None) -> Figure:
     axis = figure.subplots()
     colours = None if labels is None else labels[:MAX_POINTS].cpu().numpy()
     few = colours is not None and len(np.unique(colours)) <= 20
-    dots = axis.scatter(xy[:, 0], xy[:, 1], c=colours, s=5, cmap="tab10" if few else "viridis")
+    coloured = {} if colours is None else {"c": colours, "cmap": "tab10" if few else "viridis"}
+    dots = axis.scatter(xy[:, 0], xy[:, 1], s=5, **coloured)
     if few:
         legend = dots.legend_elements(num=None)
         axis.legend(*legend, title="label", fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -15,6 +15,7 @@ from aelab.rbm.density import Density
 from aelab.rbm.layer import Layer
 
 Likelihood = Literal["bernoulli", "gaussian"]
+DRAWS = 10  # of the code, for each input, where −log p(x) of single inputs is estimated
 
 
 class Output(NamedTuple):
@@ -138,6 +139,22 @@ class Base(Trained):
     def density(self) -> Density | None:
         """log p(x) up to an RBM's log Z, if that is what this model says of an input."""
         return None
+
+    @property
+    def has_log_p(self) -> bool:
+        """Whether it says how probable an input is."""
+        return self.density() is not None
+
+    def minus_log_p(self, x: Tensor, observed: Tensor | None) -> Tensor:
+        """−log p(x) of each input (batch,), nats, of what was ``observed``; an RBM's lacks its log Z, a constant."""
+        density = self.density()
+        assert density is not None
+        return -density.log_f(x, DRAWS)
+
+    def sample(self, n: int, steps: int, label: int | None) -> Tensor:
+        """``n`` inputs (n, input) as the model expects them; ``steps`` of Gibbs sampling, for a ``label``, where it
+        has these."""
+        raise UserError(f"run: {type(self).__name__} is no distribution to draw from; take a vae or an rbm, say")
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         """The variant's own figures, without the prefix ``test/``."""

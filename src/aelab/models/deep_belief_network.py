@@ -126,6 +126,13 @@ class DeepBeliefNetwork(ByRule):
         held = None if label is None else torch.eye(self.n_labels, device=top.W.device)[label].expand(n, -1)
         return generate(make(shape, device=top.W.device), top, self.generative(), steps, held, self.n_labels)
 
+    @torch.no_grad()
+    def sample(self, n: int, steps: int, label: int | None) -> Tensor:
+        if label is not None and not 0 <= label < self.n_labels:
+            has = f"labels 0 to {self.n_labels - 1}" if self.n_labels else "no labels"
+            raise UserError(f"sample.label: the net has {has}, got {label}")
+        return self.generate(n, steps, label)
+
     def classify(self, x: Tensor) -> Tensor:
         """x (batch, input) → probabilities of the labels (batch, class): p_top(label | the layer below the top)."""
         for layer in self.recognition():

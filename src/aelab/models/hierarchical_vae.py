@@ -76,7 +76,7 @@ class HierarchicalVAE(VAE):
         return kl[:, :n_latent].mean(0).sum() + elbo.free_bits(kl[:, n_latent:], self.free_bits)
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, steps: int = 0, label: int | None = None) -> Tensor:
         """The expected input (n, input) of ``n`` draws of z₂ ~ p(z₂) and z₁ ~ p(z₁ | z₂)."""
         z2 = torch.randn(n, self.n_code, device=self.device)
         return self.mean(self.decoder(elbo.sample_normal(*normal(self.top_decoder(z2), z2))))

@@ -13,6 +13,7 @@ from aelab.models.training import WATCHED
 from aelab.rbm import contrastive_divergence as cd
 from aelab.rbm import monitors
 from aelab.rbm.density import Density, of_rbm
+from aelab.rbm.energy import gibbs_sample, sample_h_given_v
 from aelab.rbm.kernels import linear
 from aelab.rbm.layer import Layer, Unit, mean_h_given_v, mean_v_given_h
 from aelab.rbm.path import Path
@@ -90,6 +91,12 @@ class RBM(ByRule):
         if self.visible == "bernoulli":
             return linear(code, self.W.detach().t(), self.b_visible.detach())  # logits
         return mean_v_given_h(code, self.layer())
+
+    def sample(self, n: int, steps: int, label: int | None) -> Tensor:
+        """The visible units' means where ``n`` Gibbs chains are that started at noise ``steps`` before."""
+        make = torch.rand if self.visible == "bernoulli" else torch.randn
+        v = gibbs_sample(make(n, self.n_input, device=self.device), self.layer(), steps - 1)
+        return mean_v_given_h(sample_h_given_v(v, self.layer())[1], self.layer())
 
     def encoder_filters(self) -> Tensor:
         return self.W.detach().t()

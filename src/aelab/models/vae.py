@@ -11,7 +11,7 @@ from aelab.functional import elbo
 from aelab.functional import likelihood as nll
 from aelab.models import vae_evaluation
 from aelab.models.autoencoder import start_output_at_mean
-from aelab.models.base import Base, Likelihood
+from aelab.models.base import DRAWS, Base, Likelihood
 from aelab.models.network import MLP, Conv
 
 
@@ -130,8 +130,14 @@ class VAE(Base):
         error = nll.squared_error(self.decode(out.code), batch.x, observed)
         return {"squared_error": error, "kl": kl, "elbo": -self.reconstruction(out.output, batch.x, observed) - kl}
 
+    has_log_p = True
+
+    def minus_log_p(self, x: Tensor, observed: Tensor | None) -> Tensor:
+        """From above, by importance sampling."""
+        return vae_evaluation.nll_per_image(self, x, DRAWS, observed)
+
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, steps: int = 0, label: int | None = None) -> Tensor:
         """The expected input (n, input) of ``n`` codes drawn from the prior."""
         return self.decode(torch.randn(n, self.n_code, device=self.device))
 

@@ -135,11 +135,11 @@ def of_experiment(cfg: DictConfig, command: Command) -> list[str]:
 
 
 def compose(overrides: list[str]) -> DictConfig:
-    """The config of an ordinary run, by Hydra's own rules, resolved."""
+    """The config of an ordinary run, by Hydra's own rules, resolved; ??? where only a command can say what stands."""
     import hydra
 
     words = [word for word in overrides if not word.startswith("--")]  # a folder of --config-dir is known already
-    return resolved(hydra.compose("config", words))
+    return OmegaConf.create(plain(hydra.compose("config", words)))
 
 
 def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:

@@ -1,0 +1,117 @@
+"""Rows that a trained model is applied to: read by the schema of its run, some at a time; nothing is fitted on them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from aelab.data.array import ArrayData, read_array
+from aelab.data.delimited import Format, read_table
+from aelab.data.images import ImageData, image_files, pair, read_image
+from aelab.data.parts import Split
+from aelab.data.schema import ArraySchema, Schema
+from aelab.data.table import TableData
+from aelab.data.table_schema import TableSchema, as_texts
+from aelab.errors import UserError
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+
+
+class Incoming(NamedTuple):
+    """``n`` rows; ``take(start, stop)`` gives some of them as ``Schema.encode`` takes them.
+
+    ``at`` begins what is said of a bad row. ``files``: each row's file, where it has one of its own. ``labels``: of
+    each row, as text, or None.
+    """
+
+    n: int
+    take: Callable[[int, int], Any]
+    at: str
+    files: list[str] | None = None
+    labels: Callable[[], np.ndarray | None] = lambda: None
+
+
+def incoming(kind: type, node: dict[str, Any], schema: Schema) -> Incoming | None:
+    """The rows that the node ``data`` of a config names, all, in their order; None: they are in no file of their own.
+
+    ``kind`` is the class that the node's target names.
+    """
+    if not issubclass(kind, TableData | ArrayData | ImageData):
+        return None
+    path = Path(str(node["path"])).expanduser()
+    at = f"data.path: {path}"
+    if issubclass(kind, TableData) != isinstance(schema, TableSchema):
+        trained = "a table" if isinstance(schema, TableSchema) else "arrays or images"
+        raise UserError(f"{at} is of another kind than what the run was trained on, {trained}; choose that data=…")
+    if issubclass(kind, TableData):
+        return of_table(path, node, at)
+    assert isinstance(schema, ArraySchema)
+    return of_images(path, node, schema, at) if issubclass(kind, ImageData) else of_array(path, node, at)
+
+
+def of_table(path: Path, node: dict[str, Any], at: str) -> Incoming:
+    table = read_table(path, Format(node["delimiter"], node["decimal"], node["encoding"], node["missing_words"]), at)
+
+    def take(start: int, stop: int) -> "Table":
+        return table.slice(start, stop - start)
+
+    def labels() -> np.ndarray | None:
+        name = node["label"]
+        return np.array(as_texts(table[name]).to_pylist()) if name in table.column_names else None
+
+    return Incoming(len(table), take, at, labels=labels)
+
+
+def of_array(path: Path, node: dict[str, Any], at: str) -> Incoming:
+    array = read_array(path, node["array"], at)
+    name = node["label"]
+
+    def labels() -> np.ndarray | None:
+        if name is None or path.suffix != ".npz":
+            return None
+        return read_array(path, name, f"data.label: {path}", text=True).astype(str)
+
+    return Incoming(len(array), lambda start, stop: np.asarray(array[start:stop]), at, labels=labels)
+
+
+def of_images(path: Path, node: dict[str, Any], schema: ArraySchema, at: str) -> Incoming:
+    """Images are decoded as they are needed; of another size than training's only where ``data.size`` says so."""
+    files = image_files(path, at)
+    height, width = schema.shape[-2:] if len(schema.shape) > 1 else (1, *schema.shape)
+    colour = len(schema.shape) == 3
+    grey = schema.unit_interval and schema.scaling.scale.ndim == 0 and not schema.scaling.shift.any()
+    whole = float(schema.scaling.scale) if grey else 0.0  # what 1 is in the file
+
+    def read(file: Path) -> np.ndarray:
+        size = None if pair(node["size"]) is None else (height, width)
+        image = read_image(file, size, node["crop"], colour)
+        if image.shape[:2] != (height, width):
+            raise UserError(
+                f"data.path: {file} has {image.shape[0]} × {image.shape[1]} pixels, the model takes {height} × "
+                f"{width}; data.size=[{height},{width}] brings it to that size"
+            )
+        most = int(np.iinfo(image.dtype).max)
+        if whole == most:
+            return image
+        if whole == 1:
+            return (image / most).astype(np.float32)  # it was trained on images that came as numbers in [0, 1]
+        raise UserError(f"data.path: {file} has levels from 0 to {most}, the training data other ones; convert it")
+
+    def take(start: int, stop: int) -> np.ndarray:
+        return np.stack([read(file) for file in files[start:stop]])
+
+    def labels() -> np.ndarray | None:
+        parents = [file.relative_to(path).parts[:-1] if path.is_dir() else () for file in files]
+        return np.array([parts[0] for parts in parents]) if all(parents) else None
+
+    names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
+    return Incoming(len(files), take, at, names, labels)
+
+
+def of_split(split: Split, schema: Schema, at: str) -> Incoming:
+    """Rows of a public set, which come in the model's units."""
+    x = split.x.reshape(-1, *schema.shape).numpy()
+    y = split.y
+    return Incoming(len(x), lambda start, stop: x[start:stop], at, labels=lambda: None if y is None else y.numpy())

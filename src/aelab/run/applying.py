@@ -1,0 +1,283 @@
+"""task=encode, reconstruct, denoise, sample, interpolate, score: a finished run, or a chain, applied to rows."""
+
+import io
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from aelab import files, log
+from aelab.config.build import build, locate
+from aelab.config.overrides import plain
+from aelab.data import schemas
+from aelab.data.incoming import Incoming, incoming, of_split
+from aelab.data.parts import Split
+from aelab.data.schema import Samples, Schema
+from aelab.data.table_schema import TableSchema
+from aelab.errors import UserError
+from aelab.functional.progress import bar
+from aelab.models.applied import Applied
+from aelab.results.written import Piece, write
+from aelab.run import folder as run_folder
+
+SCORES = "training_scores.npy"  # of a run folder: the score of each training row, sorted
+
+
+class Job(NamedTuple):
+    """A model, the rows it is applied to, and what the command says of how."""
+
+    applied: Applied
+    rows: Incoming
+    folder: Path
+    cfg: DictConfig
+
+    def blocks(self, words: str) -> Iterator[tuple[int, Any, Samples]]:
+        """Number of the first row, rows as they stand in the file, inputs; some at a time."""
+        n, step = self.rows.n, self.applied.at_once
+        for start in bar(range(0, n, step), words):
+            rows = self.rows.take(start, min(start + step, n))
+            yield start, rows, self.applied.inputs(rows, self.rows.at, start)
+
+
+def use(cfg: DictConfig, overrides: list[str]) -> list[str]:
+    """Do ``cfg.task``, write ``cfg.out``; lines to be said of it."""
+    if cfg.run is None:
+        raise UserError(f"run: task={cfg.task} needs the folder of a run or a chain, run=outputs/DATE/RUN")
+    if cfg.out is None:
+        raise UserError(f"out: task={cfg.task} needs a file to write, such as out={cfg.task}.csv or .npy, .parquet")
+    folder, out = run_folder.last_stage(Path(cfg.run), "run"), Path(cfg.out)
+    applied = load(folder, run_folder.read_config(folder, "run").evaluate.weights)
+    job = Job(applied, rows_of(cfg, folder, overrides, applied.schema) if cfg.task != "sample" else None, folder, cfg)
+    return {"encode": encode, "reconstruct": reconstruct, "denoise": denoise, "sample": sample,
+            "interpolate": interpolate, "score": score}[cfg.task](job, out)  # fmt: skip
+
+
+def load(folder: Path, weights: str) -> Applied:
+    """The model of the run in ``folder``, with what turns rows into its inputs; where that is lost, for tensors only.
+
+    Of a chain's folder it is the last stage's.
+    """
+    model = run_folder.load(folder, weights)
+    folder = run_folder.last_stage(folder, "load")
+    threshold = run_folder.read_config(folder, "load").data.get("binarize") == "threshold"
+    try:
+        return Applied(model, schemas.read(folder, "run"), threshold)
+    except UserError as error:
+        return Applied(model, None, threshold, str(error))
+
+
+def rows_of(cfg: DictConfig, folder: Path, overrides: list[str], schema: Schema) -> Incoming:
+    """What the command's ``data`` names; as the run's own data is read, where it does not say otherwise.
+
+    Without any it is the run's own: all rows of its file, or the test set of a public one.
+    """
+    trained = run_folder.read_config(folder, "run").data
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    named = {key for key in typed if key == "data" or key.startswith("data.")}
+    node = dict(plain(cfg.data if "data" in named else trained))
+    if "data" in named and cfg.data._target_ == trained._target_:
+        node = dict(plain(trained))
+    for key in named - {"data"}:
+        node[key.removeprefix("data.").split(".")[0]] = plain(cfg.data)[key.removeprefix("data.").split(".")[0]]
+    found = incoming(locate(node, "data"), node, schema)
+    if found is not None:
+        return found
+    data = build(node | {"binarize": "none"}, "data", seed=cfg.seed, batch_size=1, below=[])
+    return of_split(data.test, schema, f"data: {data.name}")
+
+
+# --- the verbs ----------------------------------------------------------------------------------------------------
+
+
+def encode(job: Job, out: Path) -> list[str]:
+    """A code for each row."""
+
+    def pieces() -> Iterator[Piece]:
+        for start, _, samples in job.blocks("encoding"):
+            codes = job.applied.codes(samples).numpy()
+            names = files_of(job.rows, start, len(codes))
+            columns = names | {f"code{i}": codes[:, i] for i in range(codes.shape[1])}
+            yield Piece(lambda columns=columns: columns, codes)
+
+    write(out, job.rows.n, pieces())
+    return [f"{out}  ({job.rows.n} codes)"]
+
+
+def reconstruct(job: Job, out: Path) -> list[str]:
+    """Each row as the model expects it."""
+
+    def pieces() -> Iterator[Piece]:
+        for start, _, samples in job.blocks("reconstructing"):
+            names = files_of(job.rows, start, len(samples.x))
+            yield piece_of(job.applied.schema, job.applied.expected(job.applied.codes(samples)), names)
+
+    job.applied.refuse_without_decoder()
+    write(out, job.rows.n, pieces())
+    return [f"{out}  ({job.rows.n} rows)"]
+
+
+def denoise(job: Job, out: Path) -> list[str]:
+    """Noisy rows restored: their reconstruction."""
+    if "NoCorruption" in run_folder.read_config(job.folder, "run").corruption._target_:
+        log.warn("corruption: the run was trained without any, so what is written is its plain reconstruction")
+    return reconstruct(job, out)
+
+
+def sample(job: Job, out: Path) -> list[str]:
+    """Rows that the model draws."""
+    wanted, label = job.cfg.sample, job.cfg.sample.label
+    if wanted.n < 1 or wanted.steps < 1:
+        raise UserError(f"sample: n and steps must be at least 1, got {wanted.n} and {wanted.steps}")
+    if isinstance(label, str):
+        known = job.applied.schema.labels or []
+        if label not in known:
+            raise UserError(f"sample.label: must be one of {', '.join(known) or 'none'}, got {label}")
+        label = known.index(label)
+    draws = job.applied.drawn(wanted.n, wanted.steps, label, job.cfg.seed)
+    write(out, wanted.n, (piece_of(job.applied.schema, x) for x in draws))
+    return [f"{out}  ({wanted.n} draws)"]
+
+
+def interpolate(job: Job, out: Path) -> list[str]:
+    """From row to row on straight lines between their codes, both ends included."""
+    chosen, points = list(job.cfg.interpolate.rows), job.cfg.interpolate.points
+    if len(chosen) < 2 or not all(0 <= row < job.rows.n for row in chosen):
+        raise UserError(f"interpolate.rows: must be two or more of the rows 0 to {job.rows.n - 1}, got {chosen}")
+    if points < 2:
+        raise UserError(f"interpolate.points: must be at least 2, both ends, got {points}")
+    job.applied.refuse_without_decoder()
+    inputs = [job.applied.inputs(job.rows.take(row, row + 1), job.rows.at, row) for row in chosen]
+    codes = torch.cat([job.applied.codes(samples) for samples in inputs])
+    weight = torch.linspace(0, 1, points)[:, None]
+    lines = torch.cat([torch.lerp(a, b, weight) for a, b in pairwise(codes)])
+    write(out, len(lines), iter([piece_of(job.applied.schema, job.applied.expected(lines))]))
+    return [f"{out}  ({len(lines)} rows)"]
+
+
+def score(job: Job, out: Path) -> list[str]:
+    """How strange each row is, beside the training rows, and which of its features are least as expected."""
+    wanted, applied = job.cfg.score, job.applied
+    if not 0 < wanted.quantile < 1:
+        raise UserError(f"score.quantile: must be between 0 and 1, got {wanted.quantile}")
+    features = applied.schema.features
+    top = min(wanted.top, len(features)) if applied.model.reconstructs else 0
+    known = training_scores(job)
+    threshold = float(np.quantile(known, wanted.quantile)) if wanted.threshold is None else wanted.threshold
+    scores: list[np.ndarray] = []
+
+    def pieces() -> Iterator[Piece]:
+        for start, rows, samples in job.blocks("scoring"):
+            values = applied.score(samples).numpy()
+            scores.append(values)
+            columns = {"row": np.arange(start, start + len(values))} | files_of(job.rows, start, len(values))
+            columns["score"] = values
+            columns["percentile"] = 100 * np.searchsorted(known, values, side="right") / len(known)
+            columns["outlier"] = values > threshold
+            columns |= strangest(applied, rows, samples, top)
+            yield Piece(lambda columns=columns: columns, values)
+
+    write(out, job.rows.n, pieces())
+    whole = np.concatenate(scores)
+    kind = "−log p(x), nats" if applied.model.has_log_p else "squared error, in the model's units"
+    lines = [
+        f"{out}  ({len(whole)} rows, {int((whole > threshold).sum())} outliers: score above {threshold:.6g}, {kind})"
+    ]
+    return lines + against_labels(whole, job.rows.labels(), wanted.outlier)
+
+
+def strangest(applied: Applied, rows: Any, samples: Samples, top: int) -> dict[str, np.ndarray]:
+    """The ``top`` features of each row: name, value, expected value, share of the row's squared error."""
+    if not top:
+        return {}
+    schema, expected = applied.schema, applied.expected(applied.codes(samples))
+    errors = (expected - samples.x).square()
+    errors = errors if samples.observed is None else errors * samples.observed
+    parts = schema.by_feature(errors.numpy())
+    first = np.argsort(-parts, axis=1, kind="stable")[:, :top]
+    names, whole = np.array(schema.features), np.maximum(parts.sum(1), np.finfo(np.float32).tiny)
+    decoded = schema.decode(expected.numpy())
+    columns: dict[str, np.ndarray] = {}
+    for i in range(top):
+        place = first[:, i]
+        columns[f"feature{i + 1}"] = names[place]
+        columns[f"value{i + 1}"] = schema.cells(rows, place)
+        columns[f"expected{i + 1}"] = schema.cells(decoded, place)
+        columns[f"share{i + 1}"] = np.take_along_axis(parts, place[:, None], 1)[:, 0] / whole
+    return columns
+
+
+def training_scores(job: Job) -> np.ndarray:
+    """Scores of the training rows, sorted; kept in the run folder, so that they need not be there again."""
+    path = job.folder / SCORES
+    if path.exists():
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError):
+            log.warn(f"{path} is damaged; it is made again")
+    cfg = run_folder.read_config(job.folder, "run")
+    node = dict(plain(cfg.data)) | {"binarize": "none"}
+    with log.phase(f"reading {cfg.data.name}"):
+        train: Split = build(node, "data", seed=cfg.seed, batch_size=1, below=[]).train
+    scores = []
+    for start in bar(range(0, len(train.x), job.applied.at_once), "scoring the training rows"):
+        part = train.at(slice(start, start + job.applied.at_once))
+        x = (part.x > 0.5).float() if job.applied.threshold else part.x
+        scores.append(job.applied.score(Samples(x, part.observed)).numpy())
+    known = np.sort(np.concatenate(scores))
+    files.write_whole(path, lambda part: part.write_bytes(as_npy(known)))
+    return known
+
+
+def as_npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def against_labels(scores: np.ndarray, labels: np.ndarray | None, outlier: str | None) -> list[str]:
+    """ROC-AUC and average precision, where there are two labels, or one that is said to be the outliers'."""
+    if labels is None:
+        return []
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    if outlier is None and len(names) != 2:
+        return []
+    outlier = str(names[counts.argmin()]) if outlier is None else str(outlier)
+    strange = labels.astype(str) == outlier
+    if not 0 < strange.sum() < len(strange):
+        raise UserError(f"score.outlier: {outlier!r} must be the label of some rows, of {', '.join(names[:9])}")
+    auc, precision = roc_auc_score(strange, scores), average_precision_score(strange, scores)
+    return [f"label {outlier!r}, {int(strange.sum())} rows: ROC-AUC {auc:.4f}, average precision {precision:.4f}"]
+
+
+# --- rows in their own units --------------------------------------------------------------------------------------
+
+
+def piece_of(schema: Schema, x: Tensor, names: dict[str, np.ndarray] | None = None) -> Piece:
+    """Inputs of the model (n, input) as they are written."""
+    names = names or {}
+    decoded = schema.decode(x.numpy())
+    if isinstance(schema, TableSchema):
+        return Piece(lambda: {name: decoded[name].to_numpy() for name in decoded.column_names})
+
+    def columns() -> dict[str, np.ndarray]:
+        flat = schema.flat(decoded, "rows")
+        return names | {name: flat[:, i] for i, name in enumerate(schema.names)}
+
+    def pixels() -> np.ndarray | None:
+        if not schema.unit_interval or len(schema.shape) not in (2, 3):
+            return None
+        images = x.reshape(-1, *schema.shape).numpy()
+        return images if images.ndim == 3 else np.moveaxis(images, 1, -1)
+
+    return Piece(columns, decoded, pixels, names["file"].tolist() if names else None)
+
+
+def files_of(rows: Incoming, start: int, n: int) -> dict[str, np.ndarray]:
+    return {} if rows.files is None else {"file": np.array(rows.files[start : start + n])}
