@@ -1,0 +1,128 @@
+"""Autoencoders as scikit-learn knows estimators: fit, transform, inverse_transform, score_samples, predict outliers.
+
+>>> from aelab.sklearn import Autoencoder
+>>> codes = Autoencoder(model="vae", n_code=2, epochs=50).fit_transform(X)  # doctest: +SKIP
+"""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from aelab.config.messages import one_line
+from aelab.config.overrides import quoted
+from aelab.errors import UserError
+
+WITH_LIKELIHOOD = ("autoencoder", "sparse", "top_k", "contractive", "vae", "hierarchical_vae")
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
+    """A model of aelab, or a chain of them, on arrays.
+
+    Parameters
+    ----------
+    model : an option of the command's group ``model``: autoencoder, vae, linear, rbm, …; of a chain it is its own.
+    n_code : code units; of a chain the last of ``widths``.
+    chain : an option of the group ``chain``, such as deep_autoencoder, or None.
+    widths : of a chain, units of each layer from the first hidden one to the code.
+    epochs, batch_size : of training; the stages of a chain have their own, as {"chain.finetune.train.epochs": 50}.
+    scale : how columns are scaled, by the training rows: standard, robust, minmax, quantile or none; None: standard,
+        of a chain minmax, for its RBMs take probabilities.
+    contamination : fraction of the training rows that ``predict`` calls outliers.
+    overrides : any other setting of the command: {"optimizer.lr": 1e-3, "model.network.widths": [64]}.
+    random_state : a whole number, of weights, order and draws.
+    """
+
+    def __init__(
+        self,
+        model: str = "autoencoder",
+        n_code: int = 2,
+        *,
+        chain: str | None = None,
+        widths: list[int] | None = None,
+        epochs: int = 100,
+        batch_size: int = 32,
+        scale: str | None = None,
+        contamination: float = 0.1,
+        overrides: Mapping[str, Any] | None = None,
+        random_state: int | None = 0,
+    ):
+        self.model, self.n_code, self.chain, self.widths = model, n_code, chain, widths
+        self.epochs, self.batch_size, self.scale = epochs, batch_size, scale
+        self.contamination, self.overrides, self.random_state = contamination, overrides, random_state
+
+    def fit(self, X: Any, y: Any = None) -> "Autoencoder":
+        """Train on all rows; ``y`` is ignored."""
+        from aelab.app import CONF
+        from aelab.run.fitting import fit, fit_chain
+
+        if not 0 < self.contamination <= 0.5:
+            raise ValueError(f"contamination must be above 0 and at most 0.5, got {self.contamination}")
+        if self.scale not in (None, "standard", "robust", "minmax", "quantile", "none"):
+            raise ValueError(f"scale must be standard, robust, minmax, quantile, none or None, got {self.scale!r}")
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
+        run, usual = (fit, "standard") if self.chain is None else (fit_chain, "minmax")
+        try:
+            self.applied_ = run(CONF, self._words(), X, self.scale or usual)
+        except Exception as error:
+            line = one_line(error)
+            if line is None:
+                raise
+            raise ValueError(line) from error
+        self._n_features_out = self.transform(X[:1]).shape[1]
+        self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Codes (n, n_code)."""
+        X = self._checked(X)
+        return self.applied_.encode(X).astype(np.float64)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """The rows (n, n_features_in_) that are expected of codes X."""
+        check_is_fitted(self)
+        try:
+            return self.applied_.decode(X)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """(n,): log p where the model has one (an RBM's up to a constant), else − the squared error, scaled columns."""
+        X = self._checked(X)
+        return self.applied_.score_samples(X).astype(np.float64)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of ``score_samples``: what a grid search takes as the greater the better."""
+        return float(self.score_samples(X).mean())
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """(n,): below 0 for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(n,): −1 for outliers, 1 for the others."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def _checked(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
+    def _words(self) -> list[str]:
+        """The command's words for these parameters."""
+        seed = 0 if self.random_state is None else self.random_state
+        if not isinstance(seed, Integral):
+            raise ValueError(f"random_state must be a whole number or None, got {seed!r}")
+        words = [f"seed={seed}", "logger=csv", "evaluate=[]", "hardware.threads=null"]
+        if self.chain is None:
+            units = "n_hidden" if self.model == "rbm" else "n_code"
+            words += [f"model={self.model}", f"model.{units}={self.n_code}"]
+            words += ["model.likelihood=gaussian"] if self.model in WITH_LIKELIHOOD else []
+            words += ["model.visible=gaussian"] if self.model == "rbm" else []
+            words += [f"train.epochs={self.epochs}", f"train.batch_size={self.batch_size}"]
+        else:
+            widths = [self.n_code] if self.widths is None else list(self.widths)
+            words += [f"chain={self.chain}", f"chain.widths={widths}"]
+        return words + [f"{key}={quoted(value)}" for key, value in (self.overrides or {}).items()]

@@ -1,0 +1,85 @@
+"""The estimator: scikit-learn's own checks, and what people put estimators into."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
+
+from aelab.sklearn import Autoencoder
+
+EXCEPTIONS = {
+    "check_methods_subset_invariance": "float32: matrix products of other shapes round otherwise, by 1e-6 of the score",
+}
+SMALL = {"model.network.widths": [8]}
+
+
+def two_clusters(n: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    return (2 * y[:, None] - 1) * np.array([3, -3, 3, -3, 3]) + rng.normal(size=(n, 5)), y
+
+
+@pytest.mark.slow
+def test_scikit_learn_s_own_checks():
+    expected = dict(EXCEPTIONS)
+    results = check_estimator(Autoencoder(epochs=2, overrides=SMALL), expected_failed_checks=expected, on_fail=None)
+    assert [r["check_name"] for r in results if r["status"] == "failed"] == []
+    assert sum(r["status"] == "passed" for r in results) > 40
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "vae", "linear", "sparse", "rbm"])
+def test_every_kind_of_model_is_fitted_the_same_by_the_same_seed(model):
+    X, _ = two_clusters()
+    overrides = SMALL if model in ("autoencoder", "vae") else None
+    made = Autoencoder(model, 2, epochs=3, overrides=overrides).fit(X)
+    codes = made.transform(X)
+    assert codes.shape == (80, 2) and np.isfinite(codes).all()
+    back = made.inverse_transform(codes)
+    assert back.shape == X.shape and np.isfinite(back).all()
+    np.testing.assert_array_equal(clone(made).fit(X).transform(X), codes)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(made)).score_samples(X), made.score_samples(X))
+    assert 0 < (made.predict(X) == -1).mean() <= 0.1
+
+
+def test_a_chain_is_fitted_too(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    X, _ = two_clusters()
+    quick = {"chain.rbm.train.epochs": 1, "chain.finetune.train.epochs": 2, "chain.rbm.train.batch_size": 16,
+             "chain.finetune.train.batch_size": 16}  # fmt: skip
+    made = Autoencoder(chain="deep_autoencoder", widths=[6, 2], overrides=quick).fit(X)
+    assert made.transform(X).shape == (80, 2) and made.inverse_transform(made.transform(X)).shape == X.shape
+    assert not list(tmp_path.iterdir()), "it leaves nothing behind"
+
+
+def test_it_stands_in_pipelines_column_transformers_and_searches():
+    X, y = two_clusters()
+    one = Autoencoder(epochs=10, overrides=SMALL | {"optimizer.lr": 0.01})
+    assert make_pipeline(one, LogisticRegression()).fit(X, y).score(X, y) > 0.95
+    columns = ColumnTransformer([("some", clone(one), [0, 1, 2])], remainder="passthrough")
+    assert columns.fit_transform(X).shape == (80, 2 + 2)
+    search = GridSearchCV(one, {"n_code": [1, 3], "overrides": [SMALL]}, cv=2).fit(X)
+    assert search.best_params_["n_code"] in (1, 3)
+    assert list(one.fit(X).get_feature_names_out()) == ["autoencoder0", "autoencoder1"]
+
+
+def test_outliers_are_found():
+    X, _ = two_clusters()
+    made = Autoencoder("linear", 1, contamination=0.05).fit(X)
+    strange = np.array([[3.0, 3, -3, 3, 3]])
+    assert made.predict(strange) == [-1] and made.decision_function(strange) < 0 < made.decision_function(X[:1])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [({"model": "vaee"}, "vae"), ({"overrides": {"optimizer.lrr": 1}}, "lr"), ({"n_code": 0}, "n_code"),
+     ({"contamination": 0.9}, "contamination"), ({"random_state": "x"}, "random_state"), ({"scale": "log"}, "scale")],
+)  # fmt: skip
+def test_mistaken_parameters_are_named(words, said):
+    with pytest.raises(ValueError, match=said):
+        Autoencoder(**words).fit(two_clusters()[0])
