@@ -10,10 +10,11 @@ from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
 from aelab.config.build import build
 from aelab.data.arrays import Arrays
+from aelab.functional.drawing.comparison import difference, over_seeds
 from aelab.run import folder as run_folder
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, read_jobs
-from aelab.sweep.seeds import difference, over_seeds, series_of
+from aelab.sweep.seeds import series_of
 
 BOTH = ["test/class_error", "test/scratch_class_error"]
 
@@ -27,7 +28,9 @@ def board(tmp_path, jobs, objectives):
 @quick
 def test_the_experiment_shares_pretraining_and_draws_both_lines(capsys, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("aelab.sweep.seeds.over_seeds", lambda *given: drawn.append(over_seeds(*given)) or drawn[-1])
+    monkeypatch.setattr(
+        "aelab.functional.drawing.comparison.over_seeds", lambda *given: drawn.append(over_seeds(*given)) or drawn[-1]
+    )
     sweep = tmp_path / "sweep"
     outcome = run_command(
         capsys, "experiment=data_grows", "logger=csv", "data.train_size=60", "data.validation=20", "chain.widths=[6]",
@@ -65,7 +68,7 @@ def test_mean_spread_and_difference_are_over_the_seeds(tmp_path):
     assert one.points == {1: {0: 10, 1: 11, 2: 12}, 10: {0: 1, 1: 2, 2: 3}}
     assert difference(one, other).points == {1: {0: 10, 1: 8, 2: 6}, 10: {0: 1, 1: -1, 2: -3}}
 
-    figure = over_seeds(x, [one, other])
+    figure = over_seeds("a and b", x, [one, other])
     bars = figure.axes[0].containers[0]
     np.testing.assert_allclose(bars.lines[0].get_ydata(orig=False), [11, 2])
     np.testing.assert_allclose([ends[:, 1] for ends in bars.lines[2][0].get_segments()], [[10, 12], [1, 3]])

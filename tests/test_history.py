@@ -90,9 +90,9 @@ def test_runs_become_figures_and_a_table(tmp_path, capsys):
             f"seed={seed}", f"hydra.run.dir={tmp_path / str(seed)}",
         )  # fmt: skip
         assert outcome.status == 0, outcome.error
-    found = collected(str(tmp_path / "*"))["x"]
+    found = collected([str(tmp_path / "*")])["x"]
     assert set(found.values) == {"0", "1"} and found.command.startswith("aelab ") and found.seconds > 0
     assert found.values["1"] == json.loads((tmp_path / "1" / "metrics.json").read_text())["test/squared_error"]
-    with pytest.raises(UserError, match="runs: no finished run"):
-        collected(str(tmp_path / "nothing*"))
+    with pytest.raises(UserError, match="runs: no folder matches"):
+        collected([str(tmp_path / "nothing*")])
     assert aelab(capsys, "task=results").status == 0

@@ -39,7 +39,8 @@ def jobs(tmp_path):
 
 
 def config(**keys):
-    return OmegaConf.create({"hydra": {"runtime": {"choices": {"logger": "csv"}}}} | keys)
+    figures = {"format": "png", "dpi": 60}
+    return OmegaConf.create({"hydra": {"runtime": {"choices": {"logger": "csv"}}}, "figures": figures} | keys)
 
 
 def test_a_job_is_read_back_as_it_was_written(jobs, tmp_path):

@@ -79,6 +79,8 @@ OTHER = {
     "evaluate:likelihood.draws": BITS + "evaluate.likelihood.draws=2",
     "evaluate:likelihood.thin": BITS + "evaluate.likelihood.thin=1",
     "evaluate:nll.samples": "model=vae | evaluate.nll.samples=7",
+    "config:figures.format": "model=contractive | figures.format=svg",
+    "config:figures.dpi": "model=contractive | figures.dpi=90",
     # data
     "data:root": "data=mnist | data.root={other}",
     "data:cache": "data=mnist data.root=null data.download=false | data.cache={tmp}",
@@ -365,7 +367,7 @@ def recorded(monkeypatch):
     """What a run would do outside its folder is recorded: W&B, downloads, threads, the bar's title, the Trainer."""
     seen = SimpleNamespace(said=[], trainer={})
     note = lambda what: lambda *args, **kwargs: seen.said.append((what, str(args), str(kwargs)))  # noqa: E731
-    own = lambda model, data, rows: model.figures(data) if seen.draws else {}  # noqa: E731 - pictures are slow
+    own = lambda model, data, *_: model.figures(data) if seen.draws else {}  # noqa: E731 - pictures are slow
     monkeypatch.setattr("aelab.results.figures.run_figures", own)
     monkeypatch.setattr(torch, "set_num_threads", note("threads"))
     monkeypatch.setattr("aelab.data.download.fetch", lambda *_: (_ for _ in ()).throw(UserError("fetched")))
@@ -451,7 +453,7 @@ def test_key_makes_a_difference(choice, key, default, places, tmp_path, recorded
         assert f"def {name}(" in (Path(__file__).parent / file).read_text(), f"{held}, which holds {key}, is not there"
         return
     both, second = other(choice, key, default)
-    recorded.draws = "fantasy" in key
+    recorded.draws = "fantasy" in key or key.startswith("figures")
     beside = ["chain=deep_autoencoder"] if choice == "chain=_base" else named(choice)
     keeps = any("{tmp}" in text for text in second)  # what is written there is then part of the print
 

@@ -13,8 +13,9 @@ from aelab.functional import elbo
 from aelab.functional import likelihood as nll
 from aelab.models.network import MLP, Conv
 from aelab.models.vae import VAE, sampled_kl
-from aelab.models.vae_evaluation import bound_terms, nll_per_image, quantile_grid
+from aelab.models.vae_evaluation import bound_terms, nll_per_image
 from aelab.models.vae_evaluation import nll as estimated_nll
+from aelab.models.vae_figures import quantile_grid
 from aelab.run.train import train
 
 SETTINGS = dict(

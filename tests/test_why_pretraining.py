@@ -4,12 +4,13 @@ from itertools import pairwise
 
 import pytest
 from helpers import aelab as run_command
+from omegaconf import OmegaConf
 from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
 from aelab.results import study_figures
 from aelab.results.statistics import by_layer
 from aelab.run import folder as run_folder
-from aelab.run.chain import baselines, draw_starts
+from aelab.run.chain import baselines, draw_stages
 from aelab.run.stages import Stage
 
 STARTS = ["pretrained", "small", "sparse", "echo_state"]
@@ -61,8 +62,9 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
     for name, columns in rows.items():
         (tmp_path / name).mkdir()
         run_folder.write_history(tmp_path / name / "history.csv", [{"epoch": 0, "val/loss": 1.0, **columns}])
-    draw_starts(tmp_path, {name: Stage(tmp_path / name, "key", {}, {}, found=False) for name in rows})
-    assert not drawn
+    stages = {name: Stage(tmp_path / name, "key", {}, {}, found=False) for name in rows}
+    draw_stages(tmp_path, stages, "a chain", OmegaConf.create({"format": "png", "dpi": 50}))
+    assert not drawn and (tmp_path / "figures" / "losses.png").exists()
 
 
 def test_a_chain_without_a_stage_called_scratch_has_logistic_pca_alone_beside_it(tmp_path, monkeypatch):

@@ -39,6 +39,7 @@ objective: y
 direction: minimize
 train: {epochs: 3}
 hardware: {threads: null}
+figures: {format: png, dpi: 60}
 hydra:
   searchpath: ["file://CONF"]
   sweep: {dir: "sweeps/${oc.select:hydra.sweeper.study_name,grid}", subdir: "${hydra.job.num}"}

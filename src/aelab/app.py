@@ -6,11 +6,12 @@ import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from aelab import log, signals
 from aelab.config.messages import one_line
@@ -159,11 +160,10 @@ def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]
 
 def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """Learning curves and a table of the runs that ``runs`` matches."""
+    from aelab.results.figures import Style
     from aelab.sweep.compare import compare
 
-    if cfg.runs is None:
-        raise UserError("runs: task=compare needs the run folders, a glob such as runs='outputs/2026-*/*'")
-    compare(cfg.runs, folder)
+    compare(patterns(cfg.runs), folder, Style(**cfg.figures))
 
 
 def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
@@ -180,11 +180,19 @@ def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     report.say(f"{out}  ({out.stat().st_size / 1e6:.1f} MB, open it in any browser)")
 
 
+def patterns(runs: Any) -> list[str]:
+    """``runs``: a glob, or a list of them."""
+    globs = [runs] if isinstance(runs, str) else list(runs) if isinstance(runs, ListConfig) else []
+    if not globs or not all(isinstance(text, str) for text in globs):
+        raise UserError(f"runs: expected a glob or a list of globs, got {runs}; for instance runs='outputs/2026-*/*'")
+    return globs
+
+
 def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The history table: what papers printed beside what was measured here."""
     from aelab.run.history import results
 
-    results(CONF, cfg.runs, None if cfg.out is None else Path(cfg.out))
+    results(CONF, None if cfg.runs is None else patterns(cfg.runs), None if cfg.out is None else Path(cfg.out))
 
 
 def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:

@@ -121,6 +121,8 @@ def check(cfg: DictConfig) -> None:
     """Raise ``UserError`` for a root value that no type can rule out."""
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed: must be from 0 to {2**32 - 1}, got {cfg.seed}")
+    if not 30 <= cfg.figures.dpi <= 1200:
+        raise UserError(f"figures.dpi: must be from 30 to 1200, got {cfg.figures.dpi}; 200 is for print")
     at_least = {"train.epochs": 0, "train.batch_size": 1, "evaluate.nll_samples": 0}
     for key, least in at_least.items():
         value = OmegaConf.select(cfg, key)
@@ -130,6 +132,7 @@ def check(cfg: DictConfig) -> None:
         "direction": ("minimize", "maximize"),
         "train.mode": ("auto", "min", "max"),
         "evaluate.weights": ("last", "best"),
+        "figures.format": ("png", "pdf", "svg"),
     }
     for key, known in choices.items():
         value = OmegaConf.select(cfg, key)

@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -47,6 +48,13 @@ def quoted(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{k}:{quoted(v)}" for k, v in value.items()) + "}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def shortest(keys: Sequence[str]) -> dict[str, str]:
+    """Key → the shortest of its dotted ends that no other of ``keys`` has: model.n_code → n_code."""
+    ends = {key: [key.split(".", n)[-1] for n in range(key.count("."), -1, -1)] for key in keys}
+    taken = Counter(end for own in ends.values() for end in own)
+    return {key: next((end for end in own if taken[end] == 1), key) for key, own in ends.items()}
 
 
 def escaped(text: str) -> str:

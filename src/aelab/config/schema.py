@@ -55,6 +55,12 @@ class Train:
 
 
 @dataclass
+class Figures:
+    format: str = MISSING
+    dpi: int = MISSING
+
+
+@dataclass
 class Hardware:
     accelerator: str = MISSING
     devices: int = MISSING
@@ -95,6 +101,9 @@ class Config:
     direction: str = field(default=MISSING, metadata=role("search", noise=True))
     train: Train = field(default_factory=Train, metadata=role("weights", resumable=True))
     evaluate: Any = field(default=MISSING, metadata=role("evaluation", shared=True, resumable=True))
+    figures: Figures = field(
+        default_factory=Figures, metadata=role("evaluation", shared=True, resumable=True, noise=True)
+    )
     hardware: Hardware = field(default_factory=Hardware, metadata=role("nothing", shared=True, resumable=True))
     model: Any = field(default=MISSING, metadata=role("weights"))
     data: Any = field(default=MISSING, metadata=role("weights", INSIDE_DATA, shared=True))
@@ -105,7 +114,7 @@ class Config:
     logger: Any = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
     chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
     delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))
-    runs: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    runs: Any = field(default=MISSING, metadata=role("nothing", noise=True))
     run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     sample: Sample = field(default_factory=Sample, metadata=role("nothing", noise=True))

@@ -76,6 +76,7 @@ class Data(pl.LightningDataModule):
             self.train = self.train._replace(x=self._binarized(self.train.x, draw))
         if not self.complete and self.augmentation != STILL:
             raise UserError("data.missing: images with missing values can't be moved or mixed; set data.missing=fill")
+        self.pixels = self.test.x  # of the test samples, as they are below any layers
         if below:
             self._put_on(below)
         self.unit_interval = below[-1].hidden == "bernoulli" if below else grey  # what the model sees lies in [0, 1]

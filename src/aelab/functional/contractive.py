@@ -25,3 +25,8 @@ def jacobian_penalty(code: Tensor, W: Tensor, activation: str) -> Tensor:
             f"model.activation: no closed-form Jacobian for {activation!r}; choose one of {', '.join(SLOPES)}"
         )
     return (SLOPES[activation](code).square() @ W.square().sum(1)).mean()
+
+
+def jacobian(code: Tensor, W: Tensor, activation: str) -> Tensor:
+    """∂h/∂x = diag f′(z) W of each sample, (batch, code, input), for one layer h = f(W x + b) as above."""
+    return SLOPES[activation](code)[:, :, None] * W

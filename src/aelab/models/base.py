@@ -10,6 +10,8 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Corruption
+from aelab.models import filters
+from aelab.models.filters import Filters
 from aelab.models.training import Trained
 from aelab.rbm.density import Density
 from aelab.rbm.layer import Layer
@@ -37,6 +39,8 @@ class Base(Trained):
     ignores: tuple[str, ...] = ()  # config nodes and keys that mean nothing to it: an override of one is refused
     reconstructs = True  # whether it has a decoder
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
+    classifies = False  # whether it gives labels: then classify(x) → probabilities (batch, class)
+    normal_prior = False  # whether codes are N(0, 1) a priori
     n_classes: int | None = None  # what a model with labels was built for
     corruption: Corruption | None = None  # what its input went through in training
     softmax = True  # whether one-hot inputs of a category have a softmax likelihood of their own
@@ -161,19 +165,24 @@ class Base(Trained):
         return {}
 
     def figures(self, data: Data) -> dict[str, object]:
-        """The variant's own matplotlib figures by file name."""
+        """The variant's own matplotlib figures by file name; whose they are is written on them afterwards."""
         return {}
 
-    def encoder_filters(self) -> Tensor | None:
-        """(units, input): what the first hidden units look for, when they see the whole input."""
-        linears = [m for m in self.encoder.modules() if isinstance(m, nn.Linear)]
-        return linears[0].weight if linears and linears[0].in_features == self.n_input else None
+    def units_used(self, x: Tensor) -> int:
+        """Code units that carry a sample, of those of ``x``: what PCA is given to be compared with it."""
+        return self.encode(x[:1]).shape[1]
 
-    def decoder_filters(self) -> Tensor | None:
-        """(units, input): what the last hidden units draw."""
-        weights = [m.weight for m in self.decoder.modules() if getattr(m, "weight", None) is not None]
-        sides = [w.t() if w.shape[0] == self.n_input else w for w in weights if w.ndim == 2]
-        return sides[-1] if sides and sides[-1].shape[1] == self.n_input else None
+    def code_activity(self, x: Tensor) -> Tensor:
+        """(samples, code): what the code units put out, as far as it counts; one that does not change is silent."""
+        return self.encode(x)
+
+    def encoder_filters(self, x: Tensor) -> Filters | None:
+        """What the first hidden units look for, and put out for the samples ``x``."""
+        return filters.of_encoder(self, x)
+
+    def decoder_filters(self, x: Tensor) -> Filters | None:
+        """What the last hidden units draw, and put out for the samples ``x``."""
+        return filters.of_decoder(self, x)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -22,6 +22,7 @@ class Classifier(Base):
     """
 
     reconstructs = False
+    classifies = True
     made_from_layers = True
 
     def __init__(

@@ -1,12 +1,16 @@
 """The contractive autoencoder: a code that moves little when the input does (Rifai et al. 2011)."""
 
+import torch
 from torch import Tensor
 
+from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.functional.contractive import SLOPES, jacobian_penalty
+from aelab.functional.contractive import SLOPES, jacobian, jacobian_penalty
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Likelihood, Output
 from aelab.models.network import Single
+
+SHOWN = 100  # samples whose Jacobian is decomposed for the picture
 
 
 class Contractive(Autoencoder):
@@ -36,3 +40,14 @@ class Contractive(Autoencoder):
         """−log p(x | h), nats, and the weighted penalty; with a corruption, at the corrupted input."""
         penalty = jacobian_penalty(out.code, self.encoder[0].weight, self.code_name)
         return {**super().loss_terms(x, out, weight), "contraction": self.penalty * penalty}
+
+    @torch.no_grad()
+    def figures(self, data: Data) -> dict[str, object]:
+        """The singular values of ∂h/∂x: in how many directions of the input the code still moves."""
+        from aelab.functional.drawing import units
+
+        x = data.test.x[:SHOWN]
+        values = torch.linalg.svdvals(jacobian(self.encode(x), self.encoder[0].weight, self.code_name))
+        title = f"Singular values of the code's Jacobian at {len(x)} test samples"
+        y = "singular value of ∂h/∂x, code per input"
+        return {"singular_values": units.spectrum(title, values, "direction of the input, by its value", y)}

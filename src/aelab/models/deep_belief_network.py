@@ -10,6 +10,7 @@ from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.models.base import Output
 from aelab.models.by_rule import ByRule, check_inputs, require
+from aelab.models.filters import Filters
 from aelab.rbm import monitors
 from aelab.rbm.density import Density, of_belief_network
 from aelab.rbm.kernels import linear, momentum_ascent_
@@ -56,7 +57,7 @@ class DeepBeliefNetwork(ByRule):
             raise UserError(
                 f"model.labels: label units stand beside bernoulli units, not {below[-1].visible}; set it to false"
             )
-        self.n_labels = n_classes if labels else 0
+        self.n_labels, self.classifies = n_classes if labels else 0, labels
         self.learning_rate, self.momentum, self.weight_decay = learning_rate, momentum, weight_decay
         self.steps, self.top_only_epochs, self.fantasy_steps = steps, top_only_epochs, fantasy_steps
         self.units = [(layer.hidden, layer.visible) for layer in below]
@@ -139,11 +140,13 @@ class DeepBeliefNetwork(ByRule):
             x = mean_h_given_v(x, layer)
         return label_log_probabilities(x, self.top_rbm(), self.n_labels).exp()
 
-    def encoder_filters(self) -> Tensor:
-        return (self.up_W[0] if len(self.up_W) else self.top_rbm(labels=False).W).detach().t()
+    def encoder_filters(self, x: Tensor) -> Filters:
+        W = self.up_W[0] if len(self.up_W) else self.top_rbm(labels=False).W
+        return Filters(W.detach().t(), self.features(x)[0])
 
-    def decoder_filters(self) -> Tensor:
-        return (self.down_W[0] if len(self.down_W) else self.top_rbm(labels=False).W).detach().t()
+    def decoder_filters(self, x: Tensor) -> Filters:
+        W = self.down_W[0] if len(self.down_W) else self.top_rbm(labels=False).W
+        return Filters(W.detach().t(), self.features(x)[0])
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -186,17 +189,19 @@ class DeepBeliefNetwork(ByRule):
         return metrics
 
     def figures(self, data: Data) -> dict[str, object]:
-        """Pictures that the net generates, a row a label where it has labels."""
-        from aelab.functional.drawing import image_rows
+        """Pictures that the net generates, one row for each label where it has labels."""
+        from aelab.functional.drawing import images
 
         if len(data.pixel_shape) != 2:
             return {}
         torch.manual_seed(0)
-        rows = {str(label): label for label in range(self.n_labels)} or {
-            f"draws {n + 1}": None for n in range(FANTASIES)
-        }
-        pictures = {name: self.generate(FANTASIES, self.fantasy_steps, label) for name, label in rows.items()}
-        return {"generated": image_rows(pictures, data.pixel_shape)}
+        title = f"Generated: {self.fantasy_steps} Gibbs steps in the top RBM, then one pass down"
+        if self.n_labels:
+            rows = {f"label {label}": label for label in range(self.n_labels)}
+            pictures = {name: self.generate(FANTASIES, self.fantasy_steps, label) for name, label in rows.items()}
+            return {"generated": images.image_rows(title, pictures, data.pixel_shape)}
+        pictures = self.generate(FANTASIES**2, self.fantasy_steps)
+        return {"generated": images.image_mosaic(title, pictures, data.pixel_shape, FANTASIES)}
 
     def _lower(self, weights: nn.ParameterList) -> list[Layer]:
         layers = []

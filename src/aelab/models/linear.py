@@ -10,6 +10,7 @@ from aelab.data.batches import Data
 from aelab.errors import UserError
 from aelab.functional.pca import principal_angles
 from aelab.models.base import Base
+from aelab.models.filters import Filters
 
 
 class Linear(Base):
@@ -51,11 +52,11 @@ class Linear(Base):
             if self.up is not None:
                 self.up.data.copy_(components.t())
 
-    def encoder_filters(self) -> Tensor:
-        return self.down
+    def encoder_filters(self, x: Tensor) -> Filters:
+        return Filters(self.down, self.encode(x))
 
-    def decoder_filters(self) -> Tensor:
-        return self.span.t()
+    def decoder_filters(self, x: Tensor) -> Filters:
+        return Filters(self.span.t(), self.encode(x))
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         """``principal_angle``: the largest between the decoder's span and PCA's on the same training set, radians."""

@@ -9,6 +9,7 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.likelihood import log_odds
 from aelab.models.by_rule import ByRule, check_inputs, require
+from aelab.models.filters import Filters
 from aelab.models.training import WATCHED
 from aelab.rbm import contrastive_divergence as cd
 from aelab.rbm import monitors
@@ -98,10 +99,10 @@ class RBM(ByRule):
         v = gibbs_sample(make(n, self.n_input, device=self.device), self.layer(), steps - 1)
         return mean_v_given_h(sample_h_given_v(v, self.layer())[1], self.layer())
 
-    def encoder_filters(self) -> Tensor:
-        return self.W.detach().t()
+    def encoder_filters(self, x: Tensor) -> Filters:
+        return Filters(self.W.detach().t(), self.encode(x))
 
-    def decoder_filters(self) -> None:
+    def decoder_filters(self, x: Tensor) -> None:
         """None: they are the encoder's."""
 
     # --- training ---------------------------------------------------------------------------------------------------
@@ -193,12 +194,18 @@ class RBM(ByRule):
         return {**metrics, "val/hidden_activity": monitors.unit_activity(self.layer(), val).mean()}
 
     def figures(self, data: Data) -> dict[str, object]:
-        """The histogram of mean activities, and what Gibbs chains show that start at test samples and at noise."""
-        from aelab.functional.drawing import image_rows
+        """The mean activity of each unit, and what Gibbs chains show that start at test samples and at noise."""
+        from aelab.functional.drawing import images, units
 
-        pictures = {"hidden_activity": monitors.activity_histogram(monitors.unit_activity(self.layer(), data.test.x))}
+        activity = monitors.unit_activity(self.layer(), data.test.x)
+        title = f"Mean activity of {len(activity)} hidden units over {len(data.test.x)} test samples"
+        limits = (0.0, 1.0) if self.hidden == "bernoulli" else None
+        unit = "probability of being on" if self.hidden == "bernoulli" else "mean, in the unit's own unit"
+        pictures = {"hidden_activity": units.ranked(title, activity, "hidden unit, by its activity", unit, limits)}
         if len(data.pixel_shape) == 2:
             torch.manual_seed(0)
             fantasies = monitors.fantasies(self.layer(), data.test.x[:FANTASIES])
-            pictures["fantasies"] = image_rows({k: data.to_pixels(v) for k, v in fantasies.items()}, data.pixel_shape)
+            rows = {k: data.to_pixels(v) for k, v in fantasies.items()}
+            title = "Gibbs chains from test samples and from noise"
+            pictures["fantasies"] = images.image_rows(title, rows, data.pixel_shape)
         return pictures

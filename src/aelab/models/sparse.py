@@ -7,7 +7,8 @@ from torch import Tensor
 from aelab.data.batches import Data
 from aelab.data.parts import Split
 from aelab.errors import UserError
-from aelab.functional import drawing, sparsity
+from aelab.functional import sparsity
+from aelab.functional.drawing import units
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Base, Likelihood, Output
 from aelab.models.network import MLP, Conv
@@ -54,6 +55,12 @@ class Sparse(Autoencoder):
         mean = sum(self.encode(batch.x).float().sum(0) for batch in split.batches()) / len(split.x)
         return {**terms, "sparsity": self.penalty * sparsity.kl_to_target(mean[None], self.target)}
 
+    def units_used(self, x: Tensor) -> int:
+        return units_active(self, x, self.active_above)
+
+    def code_activity(self, x: Tensor) -> Tensor:
+        return (self.encode(x).abs() > self.active_above).float()
+
     def test_metrics(self, data: Data) -> dict[str, float]:
         return sparse_metrics(self, data, self.active_above)
 
@@ -72,8 +79,17 @@ def sparse_metrics(model: Base, data: Data, active_above: float) -> dict[str, fl
 
 def sparse_figures(model: Base, data: Data, active_above: float) -> dict[str, Figure]:
     """``lifetime_sparsity``: how many units are active on how large a part of the test images."""
-    frequency = lifetime_frequency(model, data, active_above)
-    return {"lifetime_sparsity": drawing.histogram(frequency, "fraction of images a unit is active for", "units")}
+    share = lifetime_frequency(model, data, active_above)
+    n = len(data.test.x)
+    title = f"For how many of {n} test samples each of {len(share)} code units is active"
+    x = "share of the samples that a unit is active for" + (f" (above {active_above:g})" if active_above else "")
+    return {"lifetime_sparsity": units.lifetimes(title, share, x, "code units", n)}
+
+
+@torch.no_grad()
+def units_active(model: Base, x: Tensor, active_above: float) -> int:
+    """Code units active for a sample of ``x``, on average, at least 1: a fair number of principal components."""
+    return max(1, round(float((model.encode(x).abs() > active_above).sum(1).float().mean())))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from aelab.functional.activation import activation
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, TransposedLinear, as_layer
-from aelab.models.sparse import sparse_figures, sparse_metrics
+from aelab.models.sparse import sparse_figures, sparse_metrics, units_active
 from aelab.rbm.layer import Layer
 
 AVERAGED_OVER = 100  # minibatches, about, in the running mean of BatchTopK's threshold
@@ -168,6 +168,12 @@ class TopK(Base):
     def decoder_bias(self) -> Tensor:
         """What the decoder puts out for no active unit, if it is one layer; (input,), or (1,) of a convolution."""
         return [m for m in self.decoder.modules() if getattr(m, "bias", None) is not None][-1].bias
+
+    def units_used(self, x: Tensor) -> int:
+        return units_active(self, x, 0.0)
+
+    def code_activity(self, x: Tensor) -> Tensor:
+        return (self.encode(x).abs() > 0.0).float()
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         return sparse_metrics(self, data, 0.0)

@@ -9,7 +9,7 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional import elbo
 from aelab.functional import likelihood as nll
-from aelab.models import vae_evaluation
+from aelab.models import vae_evaluation, vae_figures
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import DRAWS, Base, Likelihood
 from aelab.models.network import MLP, Conv
@@ -37,6 +37,8 @@ class VAE(Base):
     ``path_gradient`` takes the KL's gradient in training at the samples, through them alone (Roeder et al. 2017):
     unbiased for the ELBO, and without variance where q is the posterior.
     """
+
+    normal_prior = True
 
     def __init__(
         self,
@@ -149,7 +151,7 @@ class VAE(Base):
         return vae_evaluation.metrics(self, data)
 
     def figures(self, data: Data) -> dict[str, object]:
-        return vae_evaluation.figures(self, data)
+        return vae_figures.figures(self, data)
 
 
 def normal(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,21 +1,18 @@
-"""What a variational autoencoder is judged by: its bound and likelihood on the test set, and what it dreams up."""
+"""What a variational autoencoder is judged by: its bound and likelihood on the test set."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.data.batches import Data, Split
-from aelab.functional import drawing, elbo, likelihood
+from aelab.functional import elbo, likelihood
 from aelab.functional.progress import bar
 
 ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
 IMAGES_AT_ONCE = 4  # images of one step of the progress bar
-SIDE = 16  # images along a side of the samples and of the manifold
-PAIRS = 8  # interpolations
 
 
 def metrics(model: Any, data: Data) -> dict[str, float]:
@@ -61,37 +58,3 @@ def nll_per_image(model: Any, x: Tensor, samples: int, observed: Tensor | None =
         log_w = model.log_likelihood(out.output, x, weight) + out.log_ratio
         log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_w, 0))
     return torch.log(x.new_tensor(samples)) - log_sum
-
-
-@torch.no_grad()
-def figures(model: Any, data: Data) -> dict[str, Figure]:
-    """``kl`` of each latent unit; for images ``samples``, ``interpolations`` and, of a 2-D code, its ``manifold``."""
-    torch.manual_seed(0)
-    kl = bound_terms(model, data.test)[1].sort(descending=True).values
-    drawn = {"kl": drawing.bars(kl, "latent unit, by its KL", "KL(q ‖ p), nats")}
-    if len(data.pixel_shape) != 2:
-        return drawn
-    codes = {"interpolations": interpolations(model, data.test.x)}
-    if codes["interpolations"].shape[1] == 2:
-        codes["manifold"] = quantile_grid(SIDE).to(model.device)
-    images = {"samples": model.sample(SIDE * SIDE)} | {name: model.decode(code) for name, code in codes.items()}
-    for name, x in images.items():
-        columns = 2 + PAIRS if name == "interpolations" else SIDE
-        drawn[name] = drawing.image_mosaic(data.to_pixels(x), data.pixel_shape, columns)
-    return drawn
-
-
-def interpolations(model: Any, x: Tensor) -> Tensor:
-    """Codes on straight lines between the mean codes of neighbouring images, a row each, both ends included."""
-    code = model.encode(x[: 2 * PAIRS])
-    weight = torch.linspace(0, 1, 2 + PAIRS, device=code.device)[:, None]
-    return torch.cat([torch.lerp(a, b, weight) for a, b in zip(code[::2], code[1::2])])
-
-
-def quantile_grid(side: int) -> Tensor:
-    """(side², 2): coordinates at the quantiles (i + ½) / side of N(0, 1): the prior gives each cell the same mass.
-
-    Kingma & Welling 2013, figure 4.
-    """
-    quantiles = torch.special.ndtri((torch.arange(side) + 0.5) / side)
-    return torch.cartesian_prod(quantiles, quantiles)

@@ -1,7 +1,6 @@
 """What to watch while a restricted Boltzmann machine learns (Hinton 2010, A Practical Guide, sections 5, 6, 7, 11)."""
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.rbm.energy import (
@@ -56,13 +55,3 @@ def fantasies(rbm: Layer, v: Tensor) -> dict[str, Tensor]:
             mean, state = sample_v_given_h(sample_h_given_v(state, rbm)[1], rbm)
             rows[f"{name}, step {steps}"] = mean
     return rows
-
-
-def activity_histogram(activity: Tensor) -> Figure:
-    """How many hidden units have which mean activity: dead units stand at the left, units always on at the right."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axis = figure.subplots()
-    axis.hist(activity.cpu().numpy(), bins=40)
-    axis.set_xlabel("mean activity over the test samples")
-    axis.set_ylabel("hidden units")
-    return figure

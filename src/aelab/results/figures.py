@@ -1,7 +1,9 @@
-"""What a person looks at after a run: its figures, saved as PNG; each is drawn in :mod:`aelab.functional.drawing`."""
+"""What a person looks at after a run: its figures, drawn in :mod:`aelab.functional.drawing`, and how they are saved."""
 
+import re
 from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -9,52 +11,145 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.files import write_whole
-from aelab.functional.drawing import MAX_POINTS, code_scatter, image_grid, image_rows, loss_curves, point_clouds
+from aelab.functional.drawing.code import MAX_POINTS, code_scatter, point_clouds
+from aelab.functional.drawing.curves import loss_curves
+from aelab.functional.drawing.filters import filters, silent_units
+from aelab.functional.drawing.images import image_rows
+from aelab.functional.drawing.sheet import Sheet, number
+from aelab.functional.drawing.sheet import save as save_figure
+from aelab.functional.drawing.units import confusion, errors
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models.base import Base
+from aelab.models.filters import Filters
 from aelab.results.metrics import codes
 from aelab.results.study_figures import statistics_figures
 
 COLUMNS = 10  # images in a row
-MAX_FILTERS = 100
+WATCHED = 1000  # samples by which a unit is found silent
+MERITS = {  # figure of merit → how it is said, the first that a run has
+    "class_error": "{} % errors",
+    "elbo": "ELBO {} nats",
+    "squared_error": "squared error {}",
+    "loss": "loss {}",
+}
+
+
+class Style(NamedTuple):
+    """How figures are saved: PNG at ``dpi``, and ``format`` beside it where that is another one."""
+
+    format: Literal["png", "pdf", "svg"]
+    dpi: int
 
 
 @torch.no_grad()
-def run_figures(model: Base, data: Data, rows: list[dict[str, float]]) -> dict[str, Figure]:
-    """File name → figure: reconstructions, filters both ways, the code in 2-D, loss curves, the model's own."""
-    figures = {"loss": loss_curves(rows), **statistics_figures(rows)}
+def run_figures(model: Base, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> dict[str, Figure]:
+    """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own."""
+    drawn = {"loss": losses(data, rows), **statistics_figures(rows)}
     shape = data.pixel_shape
-    if model.reconstructs and len(shape) == 2:
-        rows = {name: data.to_pixels(x) for name, x in reconstructions(model, data, COLUMNS).items()}
-        figures["reconstructions"] = image_rows(rows, shape)
+    images = len(shape) == 2
+    if model.reconstructs and images:
+        drawn["reconstructions"] = reconstruction_rows(model, data)
+        drawn["errors"] = error_figure(model, data)
     elif model.reconstructs and shape in ((2,), (3,)):
-        clouds = {name: data.to_pixels(x) for name, x in reconstructions(model, data, MAX_POINTS).items()}
-        figures["reconstructions"] = point_clouds(clouds, data.test.y)
-    if len(shape) == 2:
-        sides = {"encoder_filters": model.encoder_filters()}
-        sides |= {"decoder_filters": model.decoder_filters()} if model.reconstructs else {}
-        for name, weights in sides.items():
-            if weights is not None:
-                figures[name] = image_grid(project_filters(weights[:MAX_FILTERS], data), shape)
-    figures["code"] = code_scatter(codes(model, data.test), data.test.y)
-    return figures | model.figures(data)
+        clouds = {name: data.to_pixels(x) for name, x in seen(model, data, MAX_POINTS).items()}
+        title = f"{len(data.test.x)} test samples, as they are and as they are reconstructed"
+        drawn["reconstructions"] = point_clouds(title, clouds, data.test.y)
+    if images:
+        for name, figure in filter_figures(model, data).items():
+            drawn[name] = figure
+    code = codes(model, data.test)
+    title = f"The code of {min(len(code), MAX_POINTS)} test samples"
+    drawn["code"] = code_scatter(title, code, data.test.y, model.normal_prior)
+    if model.classifies and data.test.y is not None:
+        drawn["confusion"] = confusion_figure(model, data)
+    drawn |= model.figures(data)
+    whose = subject(model, data, rows, metrics)
+    for figure in drawn.values():
+        sign(figure, whose)
+    return drawn
 
 
-def reconstructions(model: Base, data: Data, n: int) -> dict[str, Tensor]:
-    """Name → the first ``n`` test samples: as they are, corrupted and restored, and as model and PCA see them."""
+def losses(data: Data, rows: list[dict[str, float]]) -> Sheet:
+    title = f"Loss of {len(data.train.x)} training and {len(data.val.x)} validation samples"
+    return loss_curves(title, rows, "loss, nats per sample", "squared error of a validation sample")
+
+
+def reconstruction_rows(model: Base, data: Data) -> Sheet:
+    """The first test images, as they are, corrupted and restored, and as the model and PCA give them back."""
+    rows = {name: data.to_pixels(x) for name, x in seen(model, data, COLUMNS).items()}
+    touched = {}
+    if data.below:
+        rows = {"input": data.pixels[:COLUMNS], "its code, decoded": rows.pop("input"), **rows}
+    elif "corrupted" in rows:
+        touched = {"corrupted": corrupted(model, data, data.test.x[:COLUMNS])[1]}
+        if bool(touched["corrupted"].all()):
+            touched = {}
+    title = f"The first {len(rows['input'])} of {len(data.test.x)} test samples"
+    return image_rows(title + ", touched pixels tinted" * bool(touched), rows, data.pixel_shape, touched=touched)
+
+
+def seen(model: Base, data: Data, n: int) -> dict[str, Tensor]:
+    """Name → the first ``n`` test inputs: as they are, corrupted and restored, and as model and PCA see them."""
     x = data.test.x[:n]
-    seen = {"input": x}
-    corruption = model.training_plan.corruption if model.training_plan else None
-    if corruption is not None:
+    rows = {"input": x}
+    if model.corruption is not None:
+        noisy, touched = corrupted(model, data, x)
+        if bool(touched.any()):
+            rows |= {"corrupted": noisy, "restored": model.reconstruct(noisy)}
+    rows["reconstruction"] = model.reconstruct(x)
+    components = model.units_used(data.test.x[:WATCHED])
+    if components < min(data.train.x.shape):
+        rows[f"PCA, {components} components"] = reconstruct_pca(data.pca(components), x).to(x)
+    return rows
+
+
+def corrupted(model: Base, data: Data, x: Tensor) -> tuple[Tensor, Tensor]:
+    """``x`` as training sees it in the end, and what was touched; the draws are always the same."""
+    with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        corrupted = corruption(x)
-        if bool(corrupted.touched.any()):
-            seen |= {"corrupted": corrupted.x, "restored": model.reconstruct(corrupted.x)}
-    seen["reconstruction"] = model.reconstruct(x)
-    n_code = model.encode(x).shape[1]
-    if n_code < min(data.train.x.shape):
-        seen[f"PCA, {n_code}"] = reconstruct_pca(data.pca(n_code), x).to(x)
-    return seen
+        return model.corruption.bind(data.shape, data.ends)(x)
+
+
+def error_figure(model: Base, data: Data) -> Sheet:
+    """How the errors of the test samples are spread, and the samples with the largest."""
+    pixels = data.pixels.to(data.test.x)
+    x_hat = torch.cat([data.to_pixels(model.reconstruct(batch.x)) for batch in data.test.batches()])
+    error = (x_hat - pixels).square().sum(1)
+    worst = error.argsort(descending=True)[:COLUMNS]
+    rows = {"input": pixels[worst], "reconstruction": x_hat[worst]}
+    title = f"Squared errors of {len(error)} test samples, and the {len(worst)} largest"
+    return errors(title, error, rows, data.pixel_shape, "squared error, summed over pixels")
+
+
+def confusion_figure(model: Base, data: Data) -> Sheet:
+    """Which label the test samples of each label are given."""
+    n = max(data.n_classes, int(data.test.y.max()) + 1)
+    counts = torch.zeros(n, n)
+    for batch in data.test.batches():
+        pairs = (batch.y * n + model.classify(batch.x).argmax(1)).cpu()
+        counts += torch.bincount(pairs, minlength=n**2).view_as(counts)
+    wrong = int(counts.sum() - counts.trace())
+    return confusion(f"Labels given to {len(data.test.x)} test samples: {wrong} wrong", counts)
+
+
+def filter_figures(model: Base, data: Data) -> dict[str, Sheet]:
+    """``encoder_filters`` and ``decoder_filters``: the weights next to the pixels, seen through the layers below."""
+    x = data.test.x[:WATCHED]
+    sides = {"encoder_filters": (model.encoder_filters(x), "What the first hidden units look for")}
+    if model.reconstructs:
+        sides["decoder_filters"] = (model.decoder_filters(x), "What the last hidden units draw")
+    return {name: filter_figure(*side, data) for name, side in sides.items() if side[0] is not None}
+
+
+def filter_figure(side: Filters, title: str, data: Data) -> Sheet:
+    weights, shape = side.weights, data.pixel_shape
+    if weights.ndim == 3:
+        shape, weights = tuple(weights.shape[1:]), weights.flatten(1)
+        title += f", {shape[0]} × {shape[1]} pixels"
+    elif data.below:
+        weights = project_filters(weights, data)
+        title += f", through {len(data.below)} layer{'s' * (len(data.below) > 1)} below"
+    return filters(title, weights, shape, silent_units(side.activity))
 
 
 def project_filters(weights: Tensor, data: Data) -> Tensor:
@@ -64,10 +159,33 @@ def project_filters(weights: Tensor, data: Data) -> Tensor:
     return weights
 
 
-def save(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Write each as ``folder/NAME.png``; name → path."""
+def subject(model: Base, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> str:
+    """Whose figures they are: model, data, how long it was trained, figure of merit."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(model).__name__)
+    parts = [f"{name} on {data.name}", f"{model.encode(data.test.x[:1]).shape[1]} code units"]
+    if data.below:
+        parts[0] += f", {len(data.below)} layer{'s' * (len(data.below) > 1)} below"
+    parts.append(f"{len(rows)} epoch{'s' * (len(rows) != 1)}")
+    for split, words in (("test", "test"), ("val", "validation")):
+        merit = next((key for key in MERITS if f"{split}/{key}" in metrics), None)
+        if merit is not None:
+            parts.append(f"{words}: " + MERITS[merit].format(number(metrics[f"{split}/{merit}"])))
+            break
+    return "  ·  ".join(parts)
+
+
+def sign(figure: Figure, text: str) -> None:
+    """Write whose figure it is on it; on one that was not drawn on our sheet, as its title."""
+    if isinstance(figure, Sheet):
+        figure.sign(text)
+    elif not figure.get_suptitle():
+        figure.suptitle(text, fontsize=8)
+
+
+def save(figures: dict[str, Figure], folder: Path, style: Style) -> dict[str, Path]:
+    """Write each as ``folder/NAME.png``, and beside it in another format asked for; name → path of the PNG."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        write_whole(paths[name], partial(figure.savefig, dpi=110, format="png", bbox_inches="tight"))
-    return paths
+        for kind in dict.fromkeys(("png", style.format)):
+            write_whole(folder / f"{name}.{kind}", partial(save_figure, figure, kind=kind, dpi=style.dpi))
+    return {name: folder / f"{name}.png" for name in figures}

@@ -76,7 +76,7 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
     metrics = dict(done[main].metrics)
     if cfg.chain.baseline:
         metrics |= baselines(next(p.config for p in plans if p.name == main), sources, done, main)
-    record(folder, done, main, metrics)
+    record(folder, done, main, metrics, cfg, f"chain {command.choices['chain']} on {cfg.data.name}")
     report.print_chain(folder, done, main, metrics, how_to_look(done[main].folder))
     return metrics
 
@@ -177,17 +177,19 @@ def logistic_pca_error(cfg: DictConfig, sources: "Sources", folder: Path) -> flo
     return float(squared_error(reconstruct(pca, data.test.x @ W), data.test.x))
 
 
-def draw_starts(folder: Path, done: dict[str, Stage]) -> None:
-    """``figures/gradients.png``, where several stages ran with callbacks=statistics: one net from several starts."""
-    histories = {name: run_folder.read_history(stage.folder) for name, stage in done.items()}
-    watched = {name: h for name, h in histories.items() if any(column.startswith("statistics/") for column in h)}
-    if len(watched) > 1:
-        from aelab.results import figures, study_figures
+def draw_stages(folder: Path, done: dict[str, Stage], whose: str, style: DictConfig) -> None:
+    """The chain's own figures: the losses of all stages, and one net from several starts where there are some."""
+    from aelab.results import figures, study_figures
 
-        figures.save({"gradients": study_figures.starts_compared(watched)}, folder / "figures")
+    drawn = study_figures.chain_figures({name: run_folder.read_history(stage.folder) for name, stage in done.items()})
+    for figure in drawn.values():
+        figure.sign(whose)
+    figures.save(drawn, folder / "figures", figures.Style(**style))
 
 
-def record(folder: Path, done: dict[str, Stage], main: str, metrics: dict[str, float]) -> None:
+def record(
+    folder: Path, done: dict[str, Stage], main: str, metrics: dict[str, float], cfg: DictConfig, whose: str
+) -> None:
     """The chain's folder: links to its stages, their pictures and figures, and the last stage's metrics."""
     for part in ("stages", "figures"):
         shutil.rmtree(folder / part, ignore_errors=True)  # of a chain that was run here before
@@ -195,13 +197,13 @@ def record(folder: Path, done: dict[str, Stage], main: str, metrics: dict[str, f
     links = {name: f"stages/{number}-{name}" for number, name in enumerate(done, 1)}
     for name, stage in done.items():
         (folder / links[name]).symlink_to(os.path.relpath(stage.folder.resolve(), (folder / "stages").resolve()))
-        for picture in sorted((stage.folder / "figures").glob("*.png")):
+        for picture in sorted(path for path in (stage.folder / "figures").glob("*.*") if path.is_file()):
             files.write_whole(folder / "figures" / f"{name}-{picture.name}", partial(shutil.copyfile, picture))
     summary = {
         name: {"folder": str(s.folder), "key": s.key, "found": s.found, "metrics": s.metrics, "timing": s.timing}
         for name, s in done.items()
     }
-    draw_starts(folder, done)
+    draw_stages(folder, done, whose, cfg.figures)
     about = {"last": main, "link": links[main], "stages": summary}
     files.write_text(folder / "chain.json", json.dumps(about, indent=1) + "\n")
     files.write_json(folder / "metrics.json", metrics)

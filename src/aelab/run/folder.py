@@ -5,9 +5,10 @@ log, all that was said; SHA256SUMS, by which it is noticed that a text has chang
 """
 
 import csv
+import glob
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,20 @@ def last_stage(folder: str | Path, key: str = "load") -> Path:
     if not isinstance(link, str):
         raise files.damaged(path, key, ValueError("it names no stage"))
     return Path(folder) / link
+
+
+def run_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """Folders that match one of several globs (``**`` goes any depth): those of runs and chains, and the others.
+
+    Raises ``UserError`` when none of them is a run's.
+    """
+    found = dict.fromkeys(Path(path) for pattern in patterns for path in sorted(glob.glob(pattern, recursive=True)))
+    folders = [path for path in found if path.is_dir()]
+    runs = [folder for folder in folders if (folder / "config.yaml").is_file()]
+    if not runs:
+        what = "no folder matches" if not folders else f"none of {len(folders)} folders is a run's among those of"
+        raise UserError(f"runs: {what} {', '.join(patterns)}; give run folders, for instance runs='outputs/*/*'")
+    return runs, [folder for folder in folders if folder not in runs]
 
 
 def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:

@@ -1,6 +1,5 @@
 """``task=results``: figures of finished runs into conf/measured.json, and the history table out of it."""
 
-import glob
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ BEGIN, END = "<!-- made by: aelab task=results out=README.md -->", "<!-- end of 
 PACKAGES = ("torch", "pytorch-lightning", "scikit-learn")
 
 
-def results(conf: Path, runs: str | None, out: Path | None) -> None:
+def results(conf: Path, runs: list[str] | None, out: Path | None) -> None:
     """Take the figures of ``runs``, if any, and show the table, or put it into the markdown file ``out``."""
     path = conf / "measured.json"
     measured = read_measured(path)
@@ -33,17 +32,17 @@ def results(conf: Path, runs: str | None, out: Path | None) -> None:
         files.write_text(out, with_table(out.read_text(), tables.markdown(table), BEGIN, END))
 
 
-def collected(runs: str) -> dict[str, Measured]:
-    """Name → figures of the finished runs and chains that the glob matches and that hold themselves against a paper."""
+def collected(runs: list[str]) -> dict[str, Measured]:
+    """Name → figures of the finished runs and chains that the globs match and that hold themselves against a paper."""
     by_name: dict[str, list[tuple[Paper, Path]]] = {}
-    for folder in sorted(Path(match) for match in glob.glob(runs, recursive=True)):
-        if (folder / "metrics.json").exists() and (folder / "config.yaml").exists():
+    for folder in run_folder.run_folders(runs)[0]:
+        if (folder / "metrics.json").exists():
             node = OmegaConf.select(run_folder.read_config(folder, "runs"), "paper")
             if node is not None:
                 paper = paper_of(OmegaConf.to_container(node), str(folder))
                 by_name.setdefault(paper.name, []).append((paper, folder))
     if not by_name:
-        raise UserError(f"runs: no finished run of an experiment with a paper matches {runs}")
+        raise UserError(f"runs: no finished run of an experiment with a paper matches {', '.join(runs)}")
     return {name: figures([folder for _, folder in found], found[0][0].metric) for name, found in by_name.items()}
 
 

@@ -182,7 +182,8 @@ def conclude(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock
     run_folder.finish(folder, metrics, clock.timing(started, STARTED))
     pictures: dict[str, Path] = {}
     with alone("figures"), log.phase("drawing figures"):
-        pictures = figures.save(figures.run_figures(model, data, ends.rows), folder / "figures")
+        drawn = figures.run_figures(model, data, ends.rows, metrics)
+        pictures = figures.save(drawn, folder / "figures", figures.Style(**cfg.figures))
     return metrics, pictures
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from aelab.results import tables
 from aelab.sweep.jobs import Job, differing
 
+Value = int | float | str | None
 ORDER = ("done", "pruned", "running", "killed", "failed")
 
 
@@ -63,7 +64,7 @@ class Board:
         ]
 
 
-def value_of(job: Job, key: str) -> int | float | str | None:
+def value_of(job: Job, key: str) -> Value:
     """One setting of a job, as a number where it is one; None where the job was not given it."""
     text = job.settings.get(key)
     if text is None:

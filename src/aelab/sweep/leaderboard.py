@@ -1,4 +1,4 @@
-"""The end of a multirun: its jobs, best first, on the terminal, in leaderboard.csv and leaderboard.md, and pictures."""
+"""The end of a multirun: its jobs, best first, and means over seeds, on the terminal, in files, W&B, and pictures."""
 
 import logging
 from pathlib import Path
@@ -15,19 +15,23 @@ log = logging.getLogger(__name__)
 
 def publish(board: Board, folder: Path, config: DictConfig) -> None:
     """Write and print the board into the multirun's ``folder``; the failed jobs after it, each with its one line."""
+    from aelab.results.figures import Style
     from aelab.sweep.pictures import draw
+    from aelab.sweep.seeds import mean_rows
     from aelab.sweep.summary_run import log_summary
 
-    rows = board.rows(folder)
+    means = mean_rows(board)
+    rows = [*board.rows(folder), *means]
     failed = [f"job {job.number} {job.status}: {job.reason}  ({' '.join(job.overrides)})" for job in board.failures]
     write_text(folder / "leaderboard.csv", tables.comma_separated(rows))
     write_text(folder / "leaderboard.md", _page(board, rows, failed))
-    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.direction}")
+    best = [0, *([len(rows) - len(means)] if means else [])]
+    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.direction}", ["place", *board.objectives], best)
     if board.common:
         print("every job: " + " ".join(board.common))
     for line in failed:
         print(line)
-    pictures = _or_say_why(draw, board, folder) or []
+    pictures = _or_say_why(draw, board, folder, Style(**config.figures)) or []
     print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in {folder}")
     _or_say_why(log_summary, rows, pictures, folder, config)
 

@@ -3,122 +3,87 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aelab.files import write_whole
+from aelab.config.overrides import shortest
 from aelab.results.tables import cell
 from aelab.sweep.board import Board, value_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from aelab.functional.drawing.sheet import Sheet
+    from aelab.results.figures import Style
 
 BEST_SHOWN = 6
-FEW = 8  # values of a setting that each get a tick of their own
+WIDE = 8.0  # inches of a run's images among the best
 
 
-def draw(board: Board, folder: Path) -> list[Path]:
-    """Draw parameters.png, parallel.png, seeds.png and best.png into ``folder``, those that have something to show."""
-    from aelab.sweep.seeds import over_seeds, series_of
+def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
+    """Draw parameters, parallel, seeds and best into ``folder``, those that have something to show; the PNGs."""
+    from aelab.functional.drawing.comparison import over_seeds
+    from aelab.functional.drawing.settings import against_settings, parallel_coordinates
+    from aelab.sweep.seeds import series_of
 
-    pictures = []
-    if board.done and board.swept:
-        pictures.append(save(parameters(board), folder / "parameters.png"))
-    if len(board.done) > 1 and len(board.swept) > 1:
-        pictures.append(save(parallel_coordinates(board), folder / "parallel.png"))
+    asked, objective = columns(board)
+    runs = f"{len(board.done)} runs" if len(board.done) > 1 else "1 run"
+    drawn = {}
+    if board.done and asked:
+        drawn["parameters"] = against_settings(f"{objective.name} of {runs}, by setting", asked, objective)
+    if len(board.done) > 1 and len(asked) > 1:
+        drawn["parallel"] = parallel_coordinates(f"The settings of {runs}, and what came of them", asked, objective)
     seeds = series_of(board) if board.done else None
     if seeds:
-        pictures.append(save(over_seeds(*seeds), folder / "seeds.png"))
+        x, series = seeds
+        names = " and ".join(board.objectives)
+        drawn["seeds"] = over_seeds(f"{names} of {runs}, mean and spread over seeds", x, series)
     shown = [job for job in board.done if (job.folder / "figures" / "reconstructions.png").exists()][:BEST_SHOWN]
     if shown:
-        pictures.append(save(reconstructions(board, shown), folder / "best.png"))
-    return pictures
+        drawn["best"] = reconstructions(board, shown)
+    whose = f"sweep {folder.name}  ·  {board.objectives[0]}, {board.direction}"
+    for sheet in drawn.values():
+        sheet.sign(" ".join([whose, *(["  ·  every job:", *board.common] if board.common else [])]))
+    return [save(sheet, folder, name, style) for name, sheet in drawn.items()]
 
 
-def parameters(board: Board) -> "Figure":
-    """One panel a setting: every job a dot, a line through the best job at each value."""
-    from matplotlib.figure import Figure
+def columns(board: Board) -> tuple[list[Any], Any]:
+    """The swept settings, by their shortest names, and the first objective; each with its value in every done run."""
+    from aelab.functional.drawing.settings import Setting
 
-    figure = Figure(figsize=(3.6 * len(board.swept), 3.2), layout="constrained")
-    for axes, key in zip(figure.subplots(1, len(board.swept), squeeze=False)[0], board.swept):
-        x, labels = positions(board, key)
-        y = [job.values[0] for job in board.done]
-        best = {}
-        for here, value in zip(x, y):
-            best.setdefault(here, value)  # the jobs come best first
-        axes.plot(*zip(*sorted(best.items())), color="0.6", zorder=1)
-        axes.scatter(x, y, s=18, zorder=2)
-        axes.set(xlabel=key, ylabel=board.objectives[0] if axes.get_subplotspec().is_first_col() else "")
-        if not labels and _spans_decades(x):
-            axes.set_xscale("log")
-        if labels or len(best) <= FEW:
-            axes.set_xticks(sorted(best), labels or [f"{here:g}" for here in sorted(best)])
-            axes.minorticks_off()
-    return figure
+    def value(job: Any, key: str) -> Any:
+        return value_of(job, key) if key in job.settings else "default"
+
+    asked = [Setting(name, [value(job, key) for job in board.done]) for key, name in shortest(board.swept).items()]
+    return asked, Setting(board.objectives[0], [job.values[0] for job in board.done])
 
 
-def parallel_coordinates(board: Board) -> "Figure":
-    """A line a job through its settings to its objective; the darkest line is the best."""
-    import matplotlib
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    columns = [*board.swept, board.objectives[0]]
-    figure = Figure(figsize=(1.8 * len(columns) + 1, 3.6), layout="constrained")
-    axes = figure.subplots()
-    heights = []
-    for place, key in enumerate(columns):
-        values, labels = positions(board, key) if key in board.swept else ([job.values[0] for job in board.done], [])
-        values = np.log10(values) if not labels and _spans_decades(values) else np.asarray(values, dtype=float)
-        low, span = values.min(), np.ptp(values) or 1.0
-        heights.append((values - low) / span)
-        ends = dict(enumerate(labels)) if labels else {v: _number(v, key, board) for v in (low, low + span)}
-        for value, label in ends.items():
-            axes.annotate(label, (place, (value - low) / span), xytext=(4, 0), textcoords="offset points", fontsize=7)
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.95, len(board.done)))
-    for job, line in reversed(list(enumerate(np.array(heights).T))):
-        axes.plot(range(len(columns)), line, color=colours[job], linewidth=2 if job == 0 else 1, alpha=0.8)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks([])
-    axes.grid(axis="x")
-    return figure
-
-
-def reconstructions(board: Board, shown: list[Any]) -> "Figure":
+def reconstructions(board: Board, shown: list[Any]) -> "Sheet":
     """The reconstructions of the best jobs, one above the other, best first."""
-    from matplotlib.figure import Figure
-    from matplotlib.image import imread
+    from PIL import Image
 
-    images = [imread(job.folder / "figures" / "reconstructions.png") for job in shown]
-    heights = [8 * image.shape[0] / image.shape[1] + 0.3 for image in images]
-    figure = Figure(figsize=(8, sum(heights)), layout="constrained")
-    for axes, job, image in zip(
-        figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0], shown, images
-    ):
-        axes.imshow(image)
-        axes.set_axis_off()
-        what = " ".join(f"{key}={cell(value_of(job, key))}" for key in board.swept)
-        axes.set_title(f"#{job.number}  {board.objectives[0]} {job.values[0]:.4g}  {what}", fontsize=8)
-    return figure
+    from aelab.functional.drawing.images import CAPTION
+    from aelab.functional.drawing.sheet import EDGE, SMALL, STRIP, Sheet
 
-
-def positions(board: Board, key: str) -> tuple[list[float], list[str]]:
-    """Where each finished job stands on the axis of a setting: its number, or its place among the ``labels``."""
-    values = [job.settings.get(key, "default") for job in board.done]
-    try:
-        return [float(value) for value in values], []
-    except ValueError:
-        labels = sorted(set(values))
-        return [float(labels.index(value)) for value in values], labels
+    images = [cropped(Image.open(job.folder / "figures" / "reconstructions.png"), STRIP) for job in shown]
+    heights = [WIDE * image.height / image.width for image in images]
+    sheet = Sheet(
+        f"Reconstructions of the best {len(shown)}", WIDE + 2 * EDGE, sum(heights) + len(shown) * 1.5 * CAPTION
+    )
+    top = sheet.get_size_inches()[1] - STRIP
+    names = shortest(board.swept)
+    for job, image, height in zip(shown, images, heights):
+        top -= 1.5 * CAPTION + height
+        axes = sheet.place(EDGE, top, WIDE, height)
+        axes.imshow(image, aspect="auto")
+        what = ", ".join(f"{name}={cell(value_of(job, key))}" for key, name in names.items())
+        axes.set_title(f"#{job.number}  {board.objectives[0]} {job.values[0]:.4g}  {what}", fontsize=SMALL, loc="left")
+    return sheet
 
 
-def save(figure: "Figure", path: Path) -> Path:
-    """Write a PNG whole or not at all."""
-    write_whole(path, lambda part: figure.savefig(part, dpi=130, format="png"))
-    return path
+def cropped(image: Any, inches: float) -> Any:
+    """Without the strip on top, which says what is said here once more."""
+    strip = round(inches * image.info.get("dpi", (0, 0))[1])
+    return image.crop((0, strip, image.width, image.height)) if strip < image.height else image
 
 
-def _spans_decades(values: Any) -> bool:
-    return min(values) > 0 and max(values) / min(values) >= 100
+def save(sheet: "Sheet", folder: Path, name: str, style: "Style") -> Path:
+    """Write a picture as every other one; the PNG."""
+    from aelab.results.figures import save as save_figures
 
-
-def _number(value: float, key: str, board: Board) -> str:
-    values = positions(board, key)[0] if key in board.swept else [job.values[0] for job in board.done]
-    return f"{10**value if _spans_decades(values) else value:.3g}"
+    return save_figures({name: sheet}, folder, style)[name]

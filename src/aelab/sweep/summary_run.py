@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab.results.tables import Row, cell
+from aelab.results.tables import Row, cell, in_numbers
 
 
 def sweep_name(folder: Path) -> str:
@@ -34,10 +34,11 @@ def log_summary(rows: list[Row], pictures: list[Path], folder: Path, config: Dic
     run_id = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
     with wandb_start.harmless(folder):
         run = wandb_start.start(folder, mode, {}, run_id, group=name, job_type="sweep", name=f"sweep {name}", **logger)
+        rows = in_numbers(rows)
         table = wandb.Table(columns=list(rows[0]), data=list(zip(*(_of_one_type(rows, key) for key in rows[0]))))
         run.log({"leaderboard": table} | {f"sweep/{p.stem}": wandb.Image(str(p), caption=p.stem) for p in pictures})
         run.summary["best"] = next((value for key, value in rows[0].items() if key != "place"), None)
-        run.summary["jobs"] = len(rows)
+        run.summary["jobs"] = sum(row["folder"] is not None for row in rows)
         wandb_start.finish(run, folder, failed=False)
 
 

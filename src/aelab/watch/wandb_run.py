@@ -45,7 +45,7 @@ class WandbRun(Checkpoint, Logger):
         self.config = provenance.settings(settings)
         monitor, mode = settings["train"]["monitor"], settings["train"]["mode"]
         self.best = {**{name: mode_of(name) for name in BEST}, monitor: mode_of(monitor, mode)}
-        self.pictures_every, self.histograms = pictures_every, histograms
+        self.pictures_every, self.histograms, self.style = pictures_every, histograms, settings["figures"]
         self.gradients, self.artifacts = gradients, artifacts
         self.run: Any = None
         self.parts = self.epochs = 0
@@ -133,8 +133,10 @@ class WandbRun(Checkpoint, Logger):
         """The run's figures as they are now, kept in figures/epoch-N too."""
         from aelab.results import figures
 
-        drawn = figures.run_figures(model, data, rows)
-        return self.shown(figures.save(drawn, self.folder / f"figures/epoch-{self.epochs}"))
+        drawn = figures.run_figures(model, data, rows, rows[-1])
+        return self.shown(
+            figures.save(drawn, self.folder / f"figures/epoch-{self.epochs}", figures.Style(**self.style))
+        )
 
     def shown(self, pictures: dict[str, Path]) -> dict[str, Any]:
         import wandb

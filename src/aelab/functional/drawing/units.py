@@ -1,0 +1,128 @@
+"""What single units do, and how samples are spread: ranked bars, histograms, spectra, a confusion matrix."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aelab.functional.drawing.images import CAPTION, TILE, coloured, grey_scale, remark, show, tiles
+from aelab.functional.drawing.sheet import (
+    EDGE,
+    LINES,
+    MARK,
+    SMALL,
+    TEXT,
+    Sheet,
+    few_ticks,
+    label,
+    number,
+    whole_numbers,
+)
+
+FEW = 40  # bars that are drawn one by one
+COUNTED = 15  # classes whose confusions have room for a number
+
+
+def ranked(title: str, values: Tensor, x: str, y: str, limits: tuple[float, float] | None = None) -> Sheet:
+    """One bar for each value, the largest first: as readable for 8 as for 800."""
+    ordered = values.float().cpu().sort(descending=True).values.numpy()
+    sheet = Sheet(title, 5.4, 3.2)
+    (axes,) = sheet.plots()
+    places = np.arange(1, len(ordered) + 1)
+    if len(ordered) <= FEW:
+        axes.bar(places, ordered, color=LINES[0])
+    else:
+        axes.fill_between(places, ordered, step="mid", color=LINES[0])
+        axes.set_xlim(0.5, len(ordered) + 0.5)
+    axes.set_ylim(*(limits or (min(0.0, float(ordered.min())) * 1.05, max(float(ordered.max()), 1e-12) * 1.05)))
+    whole_numbers(axes.xaxis)
+    label(axes, x, y)
+    return sheet
+
+
+def lifetimes(title: str, share: Tensor, x: str, y: str, samples: int) -> Sheet:
+    """How many units are active for which ``share`` (units,) of the samples; those that never are stand apart."""
+    share = share.float().cpu()
+    dead, alive = int((share == 0).sum()), share[share > 0].numpy()
+    sheet = Sheet(title, 5.4, 3.2)
+    (axes,) = sheet.plots()
+    top = float(alive.max()) if len(alive) else 1.0
+    bins = np.linspace(0, top, min(40, max(8, math.isqrt(len(share)) * 2)) + 1)
+    axes.hist(alive, bins=bins, color=LINES[0], label=f"active for some of the {samples} samples: {len(alive)}")
+    width = bins[1]
+    axes.bar([-2 * width], [dead], width=width, color=MARK, label=f"for none, dead: {dead}")
+    axes.set_xlim(-3 * width, top + width)
+    ticks = [tick for tick in axes.get_xticks() if 0 <= tick <= top and tick != 0] or [top]
+    axes.set_xticks([-2 * width, *ticks], ["none", *map(number, ticks)])
+    whole_numbers(axes.yaxis)
+    axes.legend(fontsize=SMALL)
+    label(axes, x, y)
+    return sheet
+
+
+def spectrum(title: str, values: Tensor, x: str, y: str) -> Sheet:
+    """The mean over samples of ranked ``values`` (samples, rank), and the band that holds 80 % of the samples."""
+    values = values.float().cpu()
+    low, high = torch.quantile(values, torch.tensor([0.1, 0.9]), dim=0).numpy()
+    places = np.arange(1, values.shape[1] + 1)
+    sheet = Sheet(title, 5.4, 3.2)
+    (axes,) = sheet.plots()
+    axes.fill_between(places, low, high, color=LINES[0], alpha=0.25, linewidth=0, label="80 % of the samples")
+    axes.plot(places, values.mean(0).numpy(), color=LINES[0], label="mean", marker="." if len(places) < 3 else None)
+    axes.set_ylim(bottom=0)
+    whole_numbers(axes.xaxis)
+    axes.legend(fontsize=SMALL)
+    label(axes, x, y)
+    return sheet
+
+
+def errors(title: str, error: Tensor, worst: dict[str, Tensor], shape: tuple[int, ...], unit: str) -> Sheet:
+    """The errors of all samples (samples,) as a histogram, and the ``worst`` as rows of images, the worst first."""
+    error = error.float().cpu()
+    count = len(next(iter(worst.values())))
+    left, tall = 1.05, TILE * shape[0] / shape[1]
+    note, scale = grey_scale(next(iter(worst.values())))
+    rows = len(worst) * tall
+    base = CAPTION if note else EDGE
+    sheet = Sheet(title, left + count * TILE + EDGE, base + rows + CAPTION + 2.1)
+    width = sheet.get_size_inches()[0]
+    histogram = sheet.place(left, base + rows + CAPTION + 0.55, width - left - EDGE - 0.1, 1.45)
+    histogram.set_axis_on()
+    few_ticks(histogram)
+    histogram.hist(error.numpy(), bins=40, color=LINES[0])
+    histogram.axvline(float(error.mean()), color=MARK, linewidth=1.2, label=f"mean {number(float(error.mean()))}")
+    whole_numbers(histogram.yaxis)
+    histogram.legend(fontsize=SMALL)
+    label(histogram, unit, "samples")
+    axes = sheet.place(left, base, count * TILE, rows)
+    show(axes, tiles(np.concatenate([coloured(images, scale) for images in worst.values()]), shape, count))
+    h, w = shape[0] + 1, shape[1] + 1
+    for i, name in enumerate(worst):
+        axes.text(-0.08 * w, (i + 0.5) * h, name, ha="right", va="center", fontsize=SMALL)
+    for i, value in enumerate(error.sort(descending=True).values[:count].tolist()):
+        axes.text((i + 0.5) * w - 1, -0.1 * h, number(float(f"{value:.3g}")), ha="center", va="bottom", fontsize=SMALL)
+    remark(sheet, note)
+    return sheet
+
+
+def confusion(title: str, counts: Tensor) -> Sheet:
+    """``counts`` (true class, predicted class), each row coloured by its share; the numbers where they have room."""
+    counts = counts.cpu()
+    n = len(counts)
+    share = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    sheet = Sheet(title, 5.8, 4.8, fitted=True)
+    (axes,) = sheet.plots()
+    drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if n <= COUNTED:
+        axes.set_xticks(range(n))
+        axes.set_yticks(range(n))
+        for true, predicted in counts.nonzero().tolist():
+            dark = share[true, predicted] > 0.5
+            text = str(int(counts[true, predicted]))
+            axes.text(predicted, true, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    bar = sheet.colorbar(drawn, ax=axes, fraction=0.05)
+    bar.set_label("share of the true label's samples", fontsize=TEXT)
+    bar.ax.tick_params(labelsize=SMALL)
+    label(axes, "predicted label", "true label")
+    return sheet

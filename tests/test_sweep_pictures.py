@@ -1,0 +1,106 @@
+"""Pictures of a sweep: readable at any number of runs, whatever its settings are."""
+
+import itertools
+
+import numpy as np
+import pytest
+from figure_boxes import assert_readable
+from matplotlib.image import imread, imsave
+
+from aelab.config.overrides import shortest
+from aelab.functional.drawing.comparison import Series, over_seeds
+from aelab.functional.drawing.settings import Setting, against_settings, fences, parallel_coordinates
+from aelab.results.figures import Style
+from aelab.sweep.board import Board
+from aelab.sweep.jobs import Job
+from aelab.sweep.pictures import draw
+
+LONG = "chain.finetune.data.source.a_setting_with_a_rather_long_name"
+
+
+def settings(n: int) -> list[Setting]:
+    """A rate over decades, counts, words, words too long and too many, and one value alone."""
+    draws = np.random.default_rng(0)
+    return [
+        Setting("optimizer.lr", (10 ** draws.uniform(-4, -1, n)).tolist()),
+        Setting("model.n_code", draws.integers(2, 64, n).tolist()),
+        Setting("model.network.activation", draws.choice(["tanh", "relu", "silu"], n).tolist()),
+        Setting(LONG, [f"a value of more than twenty letters {i % 40}" for i in range(n)]),
+        Setting("train.clip", [0.1 * 2 ** (i % 3) for i in range(n)]),
+        Setting("schedule.final", [0.0] * n),
+    ]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40, 1000])
+@pytest.mark.parametrize("picture", [against_settings, parallel_coordinates])
+def test_nothing_overlaps_at_any_number_of_runs(picture, n):
+    objective = Setting("val/loss", sorted(np.random.default_rng(1).lognormal(3, 0.2, n)))
+    sheet = picture(f"val/loss of {n} runs", settings(n), objective)
+    sheet.sign("sweep x  ·  val/loss, minimize  ·  every job: " + "a=b " * 40)
+    assert_readable(sheet, f"{picture.__name__} of {n}")
+
+
+@pytest.mark.parametrize(
+    "values", [[2, 8, 32], [30, 100, 300, 1000], [0, 0.25], [1e-4, 1e-3, 1e-2, 1e-1], [5, 6, 7, 1000], [3]]
+)
+def test_a_grid_has_a_tick_at_its_values_and_a_line_through_the_best(values):
+    grid = list(itertools.product(values, range(3)))
+    sheet = against_settings(
+        "Grid", [Setting("x", [x for x, _ in grid])], Setting("y", [0.1 * i for i in range(len(grid))])
+    )
+    assert_readable(sheet, str(values))
+    axes = sheet.axes[0]
+    ticks = list(axes.get_xticks())
+    assert set(ticks) <= set(values) and {values[0], values[-1]} & set(ticks)
+    assert axes.get_xscale() == ("log" if values[0] > 0 and values[-1] >= 5 * values[0] else "linear")
+    (line,) = axes.lines
+    assert len(line.get_xdata()) == len(values)
+
+
+def test_a_search_has_no_line_through_all_its_trials():
+    rates = (10 ** np.random.default_rng(0).uniform(-4, -1, 30)).tolist()
+    axes = against_settings("Search", [Setting("lr", rates)], Setting("y", list(range(30)))).axes[0]
+    assert not axes.lines and axes.get_xscale() == "log"
+
+
+def test_a_run_that_exploded_is_at_the_edge():
+    assert fences([1, 2, 3, 4, 1e9]) == (1, 4) and fences([1, 1, 1]) == (1, 1) and fences([np.nan]) == (0, 1)
+    y = [1.0, 1.1, 1.2, 1.3, 1e9]
+    axes = against_settings("Sweep", [Setting("x", [1, 2, 3, 4, 5])], Setting("y", y)).axes[0]
+    assert axes.get_ylim()[1] < 2 and len(axes.collections[1].get_offsets()) == 1
+
+
+def test_the_colour_bar_is_the_objectives():
+    sheet = parallel_coordinates("Sweep", settings(9), Setting("val/loss", list(range(9))))
+    assert sheet.axes[-1].get_ylabel() == "val/loss"
+
+
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_seeds_are_readable(n):
+    points = {x: {seed: float(x + seed) for seed in range(3)} for x in (30, 100, 300, 1000)}
+    series = [Series(f"test/error_of_something, act={i}", points) for i in range(n)]
+    assert_readable(over_seeds("Over seeds", "train_size", series), f"{n} series")
+
+
+def test_a_sweep_leaves_its_pictures_signed_and_in_the_format_asked_for(tmp_path):
+    jobs = []
+    for number, (n_code, fraction) in enumerate(itertools.product((2, 8), (0, 0.25))):
+        overrides = [f"model.n_code={n_code}", f"corruption.fraction={fraction}", "train.epochs=3"]
+        jobs.append(Job(number, tmp_path / str(number), overrides, "done", [float(n_code)], 1.0, ""))
+        (jobs[-1].folder / "figures").mkdir(parents=True)
+        imsave(jobs[-1].folder / "figures" / "reconstructions.png", np.zeros((20 + number, 60, 3)), dpi=10)
+    made = draw(Board(jobs, ["val/loss"], "minimize"), tmp_path, Style("svg", 60))
+    assert [path.name for path in made] == ["parameters.png", "parallel.png", "best.png"]
+    assert all(imread(path).size and path.with_suffix(".svg").exists() for path in made)
+    assert "n_code" in (tmp_path / "parameters.svg").read_text()
+
+
+def test_a_key_is_called_by_its_shortest_end():
+    keys = [
+        "model.n_code",
+        "chain.rbm.train.epochs",
+        "chain.finetune.train.epochs",
+        "seed",
+        "optimizer@chain.a.optimizer",
+    ]
+    assert list(shortest(keys).values()) == ["n_code", "rbm.train.epochs", "finetune.train.epochs", "seed", "optimizer"]
