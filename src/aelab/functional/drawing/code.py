@@ -112,14 +112,14 @@ def point_clouds(title: str, clouds: dict[str, Tensor], labels: Tensor | None) -
         solid = {"projection": "3d"} if points.shape[1] == 3 else {}
         axes = sheet.add_subplot(1, len(clouds), i, **solid)
         if solid:
-            axes.set_box_aspect(None, zoom=0.74)  # room for the names, of which the layout knows nothing
+            axes.set_box_aspect(None, zoom=0.68)  # room for the names, of which the layout knows nothing
         style = {"color": class_colours(1)[0]} if colours is None else {"c": colours, "cmap": "viridis"}
         axes.scatter(*points[:MAX_POINTS].t().cpu().float().numpy(), s=3, linewidths=0, rasterized=True, **style)
         for which, a, b in zip("xyz", low, high):
             room = 0.05 * (b - a) or 1.0
             getattr(axes, f"set_{which}lim")(a - room, b + room)
             getattr(axes, f"set_{which}label")(
-                f"value {'xyz'.index(which) + 1}", fontsize=SMALL, labelpad=11 if solid else 3
+                f"value {'xyz'.index(which) + 1}", fontsize=SMALL, labelpad=15 if solid else 3
             )
             getattr(axes, f"{which}axis").set_major_locator(matplotlib.ticker.MaxNLocator(4))
         axes.tick_params(labelsize=7)
