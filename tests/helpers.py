@@ -24,7 +24,7 @@ from aelab.files import write_text
 from aelab.models.base import Base
 from aelab.models.training import Training
 from aelab.rbm.layer import Layer, save_layers
-from aelab.run.train import quiet
+from aelab.runs.train import quiet
 
 SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv")
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
@@ -133,7 +133,7 @@ def made_layers(folder: Path) -> Path:
     sizes = [(64, WIDEST), (WIDEST, 3)]
     layers = [Layer(torch.randn(v, h), torch.randn(h), torch.randn(v), "bernoulli", "bernoulli") for v, h in sizes]
     folder.mkdir(parents=True)
-    write_text(folder / "config.yaml", "model: made for a test\n")
+    write_text(folder / "config.yaml", "model: {}\n")
     save_layers(folder / "layers.pt", layers)
     return folder
 

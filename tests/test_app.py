@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from aelab import app, files
 from aelab.errors import UserError
 from aelab.results import report
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 TINY = ("logger=csv", "train.epochs=1", "data.train_size=48", "train.batch_size=16", "model.network.widths=[8]")
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "wandb", "matplotlib", "sklearn", "scipy", "optuna", "rich")
@@ -128,7 +128,7 @@ def test_objective_is_what_a_sweep_is_told():
 
 def test_our_own_fault_keeps_its_traceback(monkeypatch, capsys, made_data, tmp_path):
     """What no person can mend is not dressed up as a message."""
-    monkeypatch.setattr("aelab.run.train.conclude", lambda *_: 1 / 0)
+    monkeypatch.setattr("aelab.runs.train.conclude", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         aelab(capsys, *TINY, f"hydra.run.dir={tmp_path / 'run'}")
 

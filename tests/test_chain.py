@@ -12,8 +12,8 @@ from tiny_chain import TINY, assert_same_run, no_figures, quick, run_tiny, weigh
 import aelab
 from aelab import files
 from aelab.rbm.layer import encode_through
-from aelab.run import folder as run_folder
-from aelab.run import sources
+from aelab.runs import folder as run_folder
+from aelab.runs import sources
 
 
 def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path):
@@ -46,7 +46,7 @@ def test_the_folder_holds_links_pictures_metrics_and_the_model(capsys, tmp_path)
 
 OWN = (  # of each stage what an ordinary run can be given: options, settings, one repetition, what others share
     "model/recipe@chain.rbm.model.recipe=pcd", "optimizer@chain.finetune.optimizer=sgd",
-    "chain.finetune.train.clip=1.5", "+chain.rbm2.model.recipe.steps=2", "+corruption@chain.rbm2.corruption=masking",
+    "chain.finetune.train.clip=1.5", "+chain.rbm2.model.recipe.steps=2", "+schedule@chain.rbm2.schedule=linear",
     "+chain.finetune.data.train_size=40", "~chain.finetune.optimizer.weight_decay",
 )  # fmt: skip
 
@@ -121,7 +121,7 @@ def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[s
             (folder / file).write_text(text)
         (folder / "metrics.json").write_text('{"val/loss": 1.0}')
 
-    monkeypatch.setattr("aelab.run.train.run", no_run)
+    monkeypatch.setattr("aelab.runs.train.run", no_run)
     monkeypatch.setattr("aelab.results.report.print_chain", lambda *_: None)
     chain = run_tiny(capsys, tmp_path, "chain.fresh=true", *overrides)
     assert chain.outcome.status == 0, chain.outcome.error

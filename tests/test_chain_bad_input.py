@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from helpers import aelab as run_command
 from helpers import made_data, write_sets  # noqa: F401 - fixtures
 from tiny_chain import no_figures, quick, run_tiny, weights  # noqa: F401 - fixtures
 
 import aelab
 from aelab.errors import UserError
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 pytestmark = quick
 
@@ -24,8 +25,8 @@ pytestmark = quick
         ("chain.widths=[8,2.5]", "stage rbm2: chain.widths: expected int, got 2.5"),
         ("chain.widths=[8,true]", "stage rbm2: chain.widths: expected int, got True"),
         ("chain.widths=[a]", "stage rbm1: chain.widths: expected int, got 'a'"),
-        ("chain.widths=[999999999999]", "stage rbm1: chain.widths: a model of this size does not fit into memory"),
-        ("chain.widths=[99999999999999999999]", "stage rbm1: chain.widths: a model of this size does not fit"),
+        ("chain.widths=[999999999]", "stage rbm1: chain.widths: training weights of 64 x 999999999 takes"),
+        ("chain.widths=[99999999999999999999]", "stage rbm1: chain.widths: must be at least 1 and at most"),
         ("chain.rbm.for_each.model.n_hidden=[]", "chain.rbm.for_each.model.n_hidden: expected a list"),
         ("model@chain.rbm.model=vae", "chain.rbm.for_each: this stage has no model.n_hidden"),
         # keys of a chain and of its stages
@@ -61,14 +62,17 @@ pytestmark = quick
         ("chain.finetune.train.epoch=1", "chain.finetune.train.epoch: no such key; did you mean epochs?"),
         ("+chain.finetune.train.epoch=1", "chain.finetune.train.epoch: no such key; did you mean epochs?"),
         ("chain.finetune.optimizer.lr=abc", "chain.finetune.optimizer.lr: expected float"),
-        ("chain.finetune.optimizer.lr=-1", "chain.finetune.optimizer.lr: Invalid learning rate: -1"),
-        ("chain.finetune.optimizer.betas=[2,0.9]", "chain.finetune.optimizer.betas: Invalid beta parameter"),
+        ("chain.finetune.optimizer.lr=-1", "chain.finetune.optimizer.lr: must be above 0, got -1"),
+        ("chain.finetune.optimizer.betas=[2,0.9]", "chain.finetune.optimizer.betas: each must be in [0, 1)"),
         ("optimizer@chain.finetune.optimizer=adm", "there is no 'adm'; did you mean adam?"),
-        ("chain.finetune.schedule.warmup=7", "chain.finetune.schedule.warmup: must be a fraction"),
+        ("chain.finetune.schedule.warmup=7", "chain.finetune.schedule.warmup: must be in [0, 1)"),
         ("chain.finetune.model.start=rand", "chain.finetune.model.start: expected one of layers, random"),
         ("+chain.finetune.data.train_sise=3", "chain.finetune.data.train_sise: no such key; did you mean train_size?"),
         ("+chain.finetune.data.train_size=999999", "chain.finetune.data.train_size: must be from 1 to"),
-        ("+chain.finetune.hardware.precision=7", "chain.finetune.hardware.precision: expected 32-true or bf16-mixed"),
+        (
+            "+chain.finetune.hardware.precision=7",
+            "chain.finetune.hardware.precision: must be one of",
+        ),
         ("+chain.rbm2.model.recipe.steps=0", "stage rbm2: chain.rbm2.model.recipe.steps: must be at least 1, got 0"),
         ("chain.rbm.last.model.hidden=x", "stage rbm2: chain.rbm.last.model.hidden: expected one of"),
         ("chain.rbm.model.hidden=relu", "stage rbm2: chain.rbm.model.visible: bernoulli needs inputs in [0, 1]"),
@@ -88,12 +92,19 @@ pytestmark = quick
         ("below=outputs", "below: beside chain=deep_autoencoder it reaches no stage"),
         ("resume=outputs", "resume: a chain goes on by its own command; give that again"),
         ("seed=-1", "seed: "),
-        ("direction=up", "direction: expected"),
+        ("direction=up", "direction: must be one of"),
     ],
 )
 def test_refused_before_anything_runs(capsys, tmp_path, given, line):
     outcome = run_tiny(capsys, tmp_path, given).outcome
     assert_one_line(outcome, line)
+    assert not (tmp_path / "store").exists(), "a stage was begun"
+
+
+def test_codes_that_the_next_layer_cannot_take_are_found_at_once(capsys, tmp_path):
+    given = ("chain=stacked_denoising", "chain.layer.model.code=linear", f"chain.store={tmp_path / 'store'}")
+    outcome = run_command(capsys, *given, f"hydra.run.dir={tmp_path / 'chain'}")
+    assert_one_line(outcome, "stage layer2: chain.layer.model.likelihood: bernoulli needs inputs in [0, 1], which the ")
     assert not (tmp_path / "store").exists(), "a stage was begun"
 
 
@@ -145,7 +156,6 @@ def test_gaussian_data_do_not_fit_bernoulli_units(capsys, tmp_path, made_data): 
             "chain.rbm.model.recipe.learning_rate=1e6",
             "stage rbm1: chain.rbm.model.recipe.learning_rate: the weights exploded in epoch 0",
         ),
-        ("chain.finetune.optimizer.lr=1e38", "stage finetune: chain.finetune.optimizer.lr: the loss is not finite"),
         (  # every loss is finite, the last reconstruction is not even bad: the net puts out a constant
             "chain.finetune.optimizer.lr=1e4",
             "stage finetune: chain.finetune.optimizer.lr: the weights exploded in epoch 0",

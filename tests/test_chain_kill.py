@@ -23,7 +23,7 @@ RANDOM = (
 STAGES = ("rbm1", "rbm2", "finetune")  # of each, 2 epochs of 3 minibatches
 server = multiprocessing.get_context("forkserver")
 server.set_forkserver_preload(
-    ["aelab.run.train", "aelab.run.chain", "aelab.models.rbm", "aelab.results.evaluation", "aelab.results.figures"]
+    ["aelab.runs.train", "aelab.runs.chain", "aelab.models.rbm", "aelab.results.evaluation", "aelab.results.figures"]
 )
 
 
@@ -75,7 +75,7 @@ def unbroken(tmp_path_factory) -> Chain:
 @pytest.mark.parametrize(
     "where, number, folder",
     [
-        ("aelab.run.chain.run_stage", 2, "another"),
+        ("aelab.runs.chain.run_stage", 2, "another"),
         ("aelab.models.rbm.RBM.minibatch_step", 2, "chain"),  # before there is any checkpoint
         ("aelab.models.rbm.RBM.minibatch_step", 11, "another"),
         ("aelab.models.deep_autoencoder.DeepAutoencoder.minibatch_step", 5, "chain"),
@@ -83,7 +83,7 @@ def unbroken(tmp_path_factory) -> Chain:
         ("os.replace:last.ckpt", 6, "chain"),
         ("aelab.results.evaluation.evaluate", 2, "chain"),
         ("os.replace:metrics.json", 3, "chain"),
-        ("aelab.run.chain.record", 1, "chain"),
+        ("aelab.runs.chain.record", 1, "chain"),
     ],
 )
 def test_killed_it_goes_on_to_the_same_bits(unbroken, tmp_path, where, number, folder):

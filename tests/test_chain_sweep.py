@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from tiny_chain import TINY, no_figures, run_tiny, weights  # noqa: F401 - a fixture
 
 from aelab import files
-from aelab.run import folder as run_folder
-from aelab.run.folder import load
+from aelab.runs import folder as run_folder
+from aelab.runs.folder import load
 
 GRID = ("chain.finetune.optimizer.lr=0.001,0.01,0.1", "chain.finetune.train.batch_size=20,30")
 
@@ -88,8 +88,8 @@ EACH_RANK = """
 import sys
 from pathlib import Path
 import torch
-from aelab.run import train
-from aelab.run.progress import Told
+from aelab.runs import train
+from aelab.runs.progress import Told
 
 def leave_weights(self, trainer, model):
     torch.save(model.state_dict(), Path(sys.argv[1]) / f"rank{trainer.global_rank}.pt")

@@ -9,8 +9,8 @@ from helpers import OPTIONS, command, made_layers, small
 import aelab
 from aelab import files
 from aelab.config.build import made_from_layers
-from aelab.run import folder as run_folder
-from aelab.run.train import run
+from aelab.runs import folder as run_folder
+from aelab.runs.train import run
 
 RUNNABLE = [option for option in OPTIONS if not option.startswith("chain=")]
 

@@ -136,20 +136,12 @@ def test_strength_goes_in_a_straight_line_from_start_to_final():
 @pytest.mark.parametrize(
     "wrong, key",
     [
-        (lambda: Masking(1.5, False, None, 1.0, 1.0), ".fraction"),
-        (lambda: Masking(math.nan, False, None, 1.0, 1.0), ".fraction"),
-        (lambda: SaltAndPepper(0.5, False, -0.1, 1.0, 1.0), ".final"),
-        (lambda: Masking(0.5, False, None, -1.0, 1.0), ".alpha"),
-        (lambda: Masking(0.5, False, None, 1.0, math.inf), ".beta"),
         (lambda: Masking(0.5, False, None, 0.0, 0.0), ".alpha"),
-        (lambda: Gaussian(-0.1, None), ".sigma"),
-        (lambda: Gaussian(0.1, -0.1), ".final"),
-        (lambda: Blocks(0.5, 0, None, 1.0, 1.0), ".size"),
         (lambda: Blocks(0.5, 9, None, 1.0, 1.0).bind((8, 8), GREY), ".size"),
         (lambda: Blocks(0.5, 2, None, 1.0, 1.0).bind((64,), GREY), ""),
     ],
 )
-def test_a_value_out_of_range_names_its_key(wrong, key):
+def test_what_makes_no_sense_names_its_key(wrong, key):
     with pytest.raises(UserError, match=rf"^corruption{key}: "):
         wrong()
 

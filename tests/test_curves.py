@@ -8,7 +8,6 @@ from scipy.interpolate import CubicSpline
 from aelab.data import curves as module
 from aelab.data.arrays import fingerprint
 from aelab.data.curves import curves, ink, natural_spline, smooth, three_points
-from aelab.errors import UserError
 
 
 def test_points_keep_their_distance_and_their_range():
@@ -75,9 +74,3 @@ def test_the_set_has_the_two_known_numbers(tmp_path):
     assert float(centred.square().sum(1).mean()) == pytest.approx(16.5, rel=0.03)
     left = centred - centred @ vectors[:, -18:] @ vectors[:, -18:].T
     assert float(left.square().sum(1).mean()) == pytest.approx(5.90, rel=0.03)
-
-
-@pytest.mark.parametrize("wrong", [{"n_train": 0}, {"n_test": -1}, {"seed": -1}])
-def test_options_out_of_range_are_refused(tmp_path, wrong):
-    with pytest.raises(UserError, match=f"^data.source.{next(iter(wrong))}"):
-        curves(**({"n_train": 5, "n_test": 5, "seed": 0, "cache": str(tmp_path)} | wrong))

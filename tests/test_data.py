@@ -77,12 +77,6 @@ def test_digits_are_split_by_seed_within_each_class():
     assert fingerprint(digits(test_fraction=0.2, seed=1)) != fingerprint(arrays)
 
 
-@pytest.mark.parametrize("options", [{"test_fraction": 0.0, "seed": 0}, {"test_fraction": 0.2, "seed": -1}])
-def test_digits_refuses_options_out_of_range(options):
-    with pytest.raises(UserError, match=r"^data.source"):
-        digits(**options)
-
-
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("source", [mnist, fashion_mnist])
 def test_idx_sets_are_read_from_root_packed_or_not(tmp_path, source, packed):

@@ -11,7 +11,7 @@ from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 from aelab.config.build import build
 from aelab.data.arrays import Arrays
 from aelab.functional.drawing.comparison import difference, over_seeds
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, read_jobs
 from aelab.sweep.seeds import series_of

@@ -4,7 +4,7 @@ import pytest
 from helpers import aelab
 
 from aelab import files
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 SETTINGS = (
     "data.train_size=120", "train.batch_size=16", "train.epochs=3", "model.n_code=3", "model.network.widths=[8]",

@@ -13,8 +13,8 @@ from aelab.functional.corruption import Masking
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.network import MLP
 from aelab.models.training import Training
-from aelab.run.folder import load
-from aelab.run.train import run
+from aelab.runs.folder import load
+from aelab.runs.train import run
 
 
 class Recorder:

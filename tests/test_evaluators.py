@@ -13,7 +13,7 @@ from aelab import files
 from aelab.config.build import build, made_from_layers
 from aelab.data.arrays import Arrays
 from aelab.results.evaluation import build_evaluators, evaluate
-from aelab.run.train import run
+from aelab.runs.train import run
 
 MODELS = [option for option in OPTIONS if option.startswith("model=")]
 DATA = {"one test image": 0, "one class": 1, "constant images": 2}
@@ -55,12 +55,6 @@ def arrays(n: int, test: int = 8, y: int | None = None, constant: bool = False) 
     x = (torch.rand(n + test, 64, generator=draw) * (0 if constant else 1) + (0.3 if constant else 0)).float()
     labels = torch.arange(n + test) % 3 if y is None else torch.full((n + test,), y)
     return Arrays(x[:n], labels[:n], x[n:], labels[n:], (8, 8), True)
-
-
-@pytest.fixture(autouse=True)
-def _ours(monkeypatch):
-    ours = ("aelab.", "torch.", "pytorch_lightning.", "test_evaluators.")
-    monkeypatch.setattr("aelab.config.build.ALLOWED_TARGETS", ours)
 
 
 @pytest.fixture

@@ -74,16 +74,6 @@ def test_patches_never_reach_beyond_the_photograph():
     assert torch.allclose(x, torch.tensor(1.0), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"n_train": 299}, {"n_test": 99}, {"seed": -1}, {"scale_over": "test"}],
-    ids=lambda wrong: next(iter(wrong)),
-)
-def test_options_out_of_range_are_refused(options, wrong):
-    with pytest.raises(UserError, match=f"^data.source.{next(iter(wrong))}"):
-        faces(**options | wrong)
-
-
 def test_wrong_files_are_named(options, tmp_path):
     path = tmp_path / "olivetti/olivettifaces.mat"
     raw = path.read_bytes()

@@ -11,9 +11,9 @@ from helpers import Outcome, aelab, composed, made_layers
 
 from aelab import files, locks
 from aelab.config.folders import claim
-from aelab.run import folder as run_folder
-from aelab.run.folder import load
-from aelab.run.train import run
+from aelab.runs import folder as run_folder
+from aelab.runs.folder import load
+from aelab.runs.train import run
 
 TINY = (
     "logger=csv", "train.epochs=2", "data.train_size=48", "train.batch_size=16", "evaluate.probe=null",
@@ -127,9 +127,9 @@ def finished(a_run, tmp_path):
     [
         ("train.epochs=2", "train.epochs", ["4 are behind this run, got 2", "at least 4"]),
         ("train.epochs=-2", "train.epochs", ["at least 0"]),
-        ("train.mode=best", "train.mode", ["auto or min or max"]),
+        ("train.mode=best", "train.mode", ["one of auto, min, max"]),
         ("train.batch_size=5000", "train.batch_size", ["48 training samples"]),
-        ("evaluate.weights=first", "evaluate.weights", ["last or best"]),
+        ("evaluate.weights=first", "evaluate.weights", ["one of last, best"]),
         ("hardware.precision=8", "hardware.precision", ["32-true"]),
         ("model=linear", "model", ["cannot change", "leave it out"]),
         ("seed=1", "seed", ["cannot change"]),
@@ -156,7 +156,7 @@ def test_a_resume_that_fails_before_its_first_epoch_changes_no_result(finished, 
 
 def test_a_run_that_goes_on_is_not_finished_until_it_is(finished, capsys, monkeypatch):
     """Its figures of merit are those of other weights from the first new epoch on."""
-    monkeypatch.setattr("aelab.run.train.conclude", lambda *_: 1 / 0)
+    monkeypatch.setattr("aelab.runs.train.conclude", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         aelab(capsys, f"resume={finished}", "train.epochs=5")
     assert not (finished / "metrics.json").exists()

@@ -7,11 +7,10 @@ from torch.distributions import MultivariateNormal
 
 from aelab.config.build import build_model
 from aelab.data.digits import digits
-from aelab.errors import UserError
 from aelab.models.hierarchical_vae import HierarchicalVAE
 from aelab.models.network import MLP
 from aelab.models.vae_evaluation import nll_per_image
-from aelab.run.train import train
+from aelab.runs.train import train
 
 LINEAR = MLP([], "linear", "none", False)
 SETTINGS = dict(
@@ -115,17 +114,3 @@ def test_a_run_reports_bound_likelihood_and_pictures(tmp_path):
     assert metrics["test/nll"] < -metrics["test/elbo"] + 0.5
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert {"samples", "manifold", "interpolations", "kl", "reconstructions"} <= drawn
-
-
-@pytest.mark.parametrize(
-    "changed, key",
-    [
-        (dict(n_code=0), "model.n_code"),
-        (dict(n_latent=0), "model.n_latent"),
-        (dict(beta=-1.0), "model.beta"),
-        (dict(top_widths=[4, 0]), "model.top_widths"),
-    ],
-)
-def test_values_out_of_range_are_refused_by_key(changed, key):
-    with pytest.raises(UserError, match=f"^{key}: "):
-        made(**changed)

@@ -21,7 +21,7 @@ from aelab.results.history import (
     status,
     with_table,
 )
-from aelab.run.history import BEGIN, END, collected
+from aelab.runs.history import BEGIN, END, collected
 
 README = Path(__file__).parents[1] / "README.md"
 PAPER = Paper("x", 2006, "S", "digits", "test/squared_error", "error", "3.00", "lower", "A", "https://a", "seen", "sum")

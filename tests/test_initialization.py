@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from aelab.errors import UserError
 from aelab.functional.activation import ACTIVATIONS, activation
 from aelab.functional.initialization import INCOMING, SCHEMES, echo_state, glorot, he, initialize, sparse
 
@@ -111,9 +110,3 @@ def test_activations_by_name():
     assert torch.equal(activation("linear")(x), x)
     assert torch.equal(activation("sigmoid")(x), torch.sigmoid(x))
     assert all(activation(name)(x).shape == x.shape for name in ACTIVATIONS)
-
-
-@pytest.mark.parametrize("scheme, name, key", [("xavier", "tanh", "initialization"), ("he", "swish", "activation")])
-def test_an_unknown_name_lists_the_known_ones(scheme, name, key):
-    with pytest.raises(UserError, match=rf"^model\.{key}: .*(glorot|sigmoid)"):
-        initialize(nn.Linear(2, 2), scheme, name)

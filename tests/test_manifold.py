@@ -6,8 +6,7 @@ import torch
 from helpers import composed, small
 
 from aelab.data.swiss_roll import swiss_roll
-from aelab.errors import UserError
-from aelab.run.train import train
+from aelab.runs.train import train
 
 ROLL = ("data=swiss_roll", "data.source.n_train=80", "data.source.n_test=20", "model.likelihood=gaussian")
 
@@ -55,12 +54,3 @@ def test_samples_that_are_no_images_are_drawn_as_points(model, tmp_path):
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert {"code", "loss", "reconstructions"} <= drawn
     assert not drawn & {"samples", "manifold", "interpolations", "encoder_filters", "decoder_filters"}
-
-
-@pytest.mark.parametrize(
-    "changed, key", [(dict(n_train=1), "n_train"), (dict(n_test=0), "n_test"), (dict(noise=-1.0), "noise"),
-                     (dict(seed=-1), "seed")],
-)  # fmt: skip
-def test_values_out_of_range_are_refused_by_key(changed, key):
-    with pytest.raises(UserError, match=f"^data.source.{key}: "):
-        swiss_roll(**{**dict(n_train=10, n_test=10, noise=0.0, seed=0), **changed})

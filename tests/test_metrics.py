@@ -9,15 +9,15 @@ from helpers import command, composed
 
 from aelab import files
 from aelab.config.build import build
-from aelab.run.folder import load
-from aelab.run.train import run
+from aelab.runs.folder import load
+from aelab.runs.train import run
 
 
 @pytest.fixture(scope="module")
 def linear(made_data, tmp_path_factory):
     """The closed form, not trained: PCA itself."""
     folder = tmp_path_factory.mktemp("linear") / "run"
-    overrides = ("model=linear", "model.n_code=5", "model.start=closed_form", "optimizer.lr=0", "train.epochs=1")
+    overrides = ("model=linear", "model.n_code=5", "model.start=closed_form", "optimizer.lr=1e-30", "train.epochs=1")
     cfg = composed(*overrides, "logger=csv")
     return run(cfg, folder, command(*overrides)), load(folder), cfg
 

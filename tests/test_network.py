@@ -12,7 +12,7 @@ from helpers import aelab, small
 from wandb_files import read
 
 from aelab.errors import UserError
-from aelab.run.train import run
+from aelab.runs.train import run
 from aelab.watch import wandb_start
 
 TINY = (

@@ -19,8 +19,8 @@ from tiny_chain import planned
 
 from aelab.config.build import made_from_layers
 from aelab.errors import UserError
-from aelab.run import folder as run_folder
-from aelab.run import train
+from aelab.runs import folder as run_folder
+from aelab.runs import train
 
 # "group:key" or "group=option:key" → overrides that give it another value; before a "|" stand overrides of both runs.
 # {tmp} is an empty folder, {other} another data folder, {below} a run's folder with layers to stand on.
@@ -34,9 +34,9 @@ OTHER = {
     "train:monitor": "train.monitor=val/squared_error",
     "train:mode": "train.mode=max",
     # what else happens in training
-    "callbacks:early_stopping.monitor": "optimizer.lr=0 | callbacks.early_stopping.monitor=train/loss",
+    "callbacks:early_stopping.monitor": "optimizer.lr=1e-30 | callbacks.early_stopping.monitor=train/loss",
     "callbacks:early_stopping.mode": "callbacks.early_stopping.mode=max",
-    "callbacks:early_stopping.patience": "optimizer.lr=0 train.epochs=4 | callbacks.early_stopping.patience=1",
+    "callbacks:early_stopping.patience": "optimizer.lr=1e-30 train.epochs=4 | callbacks.early_stopping.patience=1",
     "callbacks:early_stopping.min_delta": (
         "train.epochs=4 callbacks.early_stopping.patience=1 | callbacks.early_stopping.min_delta=9"
     ),
@@ -271,6 +271,7 @@ HELD = {
     "config:out": "test_page.py::test_the_command_writes_a_page",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
     "config:delete": "test_app.py::test_tasks",
+    "config:trust": "test_own_code.py::test_its_folder_is_a_stranger_s_to_whoever_does_not_trust_it",
     "callbacks:timer.duration": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
     "callbacks:timer.interval": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
     "config:sample.n": "test_applying.py::test_rows_come_back_in_their_own_units_under_their_own_names",

@@ -11,9 +11,9 @@ from aelab.config.overrides import plain
 from aelab.data.batches import Batch
 from aelab.functional import likelihood as nll
 from aelab.models.base import Base
-from aelab.run import folder as run_folder
-from aelab.run import stages
-from aelab.run.sources import Sources
+from aelab.runs import folder as run_folder
+from aelab.runs import stages
+from aelab.runs.sources import Sources
 
 QUICK = ("logger=csv", "train.epochs=2", "train.batch_size=16", "evaluate.probe.c=0.01", "data.validation=0.2")
 SMALL = (*QUICK, "model.network.widths=[8]", "model.n_code=2", "model.likelihood=gaussian")

@@ -210,8 +210,8 @@ def test_a_png_has_the_dots_per_inch_that_were_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(("override", "says"), [
-    ("figures.format=jpg", "figures.format: expected png or pdf or svg, got 'jpg'"),
-    ("figures.dpi=5", "figures.dpi: must be from 30 to 1200, got 5"),
+    ("figures.format=jpg", "figures.format: must be one of png, pdf, svg, got 'jpg'"),
+    ("figures.dpi=5", "figures.dpi: must be in [30, 1200], got 5"),
 ])  # fmt: skip
 def test_a_format_that_is_none_is_refused_before_training(override, says, tmp_path, capsys):
     outcome = aelab(capsys, "logger=csv", override, f"hydra.run.dir={tmp_path / 'run'}")

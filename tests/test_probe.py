@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import composed
 
-from aelab.config.build import check
+from aelab.config.check import check
 from aelab.errors import UserError
 from aelab.results.metrics import Probe
 

@@ -24,8 +24,8 @@ from aelab.rbm.energy import free_energy, mean_h_given_v
 from aelab.rbm.layer import Layer
 from aelab.rbm.monitors import energies, fantasies, step_sizes, unit_activity
 from aelab.rbm.partition import log_likelihood_exact
-from aelab.run.folder import load, read_checkpoint, read_history, read_layers
-from aelab.run.train import train
+from aelab.runs.folder import load, read_checkpoint, read_history, read_layers
+from aelab.runs.train import train
 
 TINY = ["data.train_size=300", "evaluate.probe=null", "evaluate.knn=null", "logger=csv", "schedule=constant"]
 TINY += ["train.batch_size=50", "train.epochs=1", "model.n_hidden=12"]

@@ -12,12 +12,12 @@ import torch
 from helpers import CONF, OPTIONS, command, made_layers, small
 from helpers import aelab as aelab_command
 
-import aelab.run.checkpoint
-import aelab.run.train
+import aelab.runs.checkpoint
+import aelab.runs.train
 from aelab import files
 from aelab.config.build import made_from_layers
 from aelab.models.base import Base
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 EPOCHS = 4
 PATIENT = ("callbacks=early_stopping", "callbacks.early_stopping.patience=2")
@@ -41,7 +41,7 @@ def killed(cfg, folder: Path, patch) -> None:
     if child == 0:
         try:
             patch()
-            aelab.run.train.run(cfg, folder, "aelab")
+            aelab.runs.train.run(cfg, folder, "aelab")
         finally:
             os._exit(1)  # it should not have come here
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
@@ -102,7 +102,7 @@ def assert_same(a, b, where: str = "") -> None:
 def unbroken(made_data, tmp_path_factory):
     """The run that the others have to equal."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
-    aelab.run.train.run(small(*RANDOM, epochs=EPOCHS), folder, "aelab")
+    aelab.runs.train.run(small(*RANDOM, epochs=EPOCHS), folder, "aelab")
     return results(folder)
 
 
@@ -111,11 +111,11 @@ MOMENTS = {
     "in the second epoch": at_call(Base, "minibatch_step", 5),
     "in the last epoch": at_call(Base, "minibatch_step", 3 * EPOCHS),
     "while a checkpoint is written": at_call(torch, "save", 2, after=True),
-    "before best.ckpt has its name": at_call(aelab.run.checkpoint.os, "link", 2),
-    "after best.ckpt": at_call(aelab.run.checkpoint.os, "link", 2, after=True),
-    "before history.csv": at_call(aelab.run.checkpoint, "write_history", 2),
-    "after history.csv of the last epoch": at_call(aelab.run.checkpoint, "write_history", EPOCHS, after=True),
-    "when training is over": at_call(aelab.run.train, "conclude", 1),
+    "before best.ckpt has its name": at_call(aelab.runs.checkpoint.os, "link", 2),
+    "after best.ckpt": at_call(aelab.runs.checkpoint.os, "link", 2, after=True),
+    "before history.csv": at_call(aelab.runs.checkpoint, "write_history", 2),
+    "after history.csv of the last epoch": at_call(aelab.runs.checkpoint, "write_history", EPOCHS, after=True),
+    "when training is over": at_call(aelab.runs.train, "conclude", 1),
     "before metrics.json": at_call(files, "write_json", 2),
 }
 
@@ -137,8 +137,8 @@ def test_every_model_optimizer_and_corruption_resumes(option, made_data, tmp_pat
     if made_from_layers(cfg.model):
         cfg.below = str(made_layers(tmp_path / "below"))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    aelab.run.train.run(cfg, whole, command(option))
-    killed(cfg, broken, at_call(aelab.run.checkpoint, "write_history", 3))
+    aelab.runs.train.run(cfg, whole, command(option))
+    killed(cfg, broken, at_call(aelab.runs.checkpoint, "write_history", 3))
     assert len(run_folder.read_history(broken)["epoch"]) == 2
     assert aelab_command(capsys, f"resume={broken}").status == 0
     assert_same(results(broken), results(whole))
@@ -146,11 +146,11 @@ def test_every_model_optimizer_and_corruption_resumes(option, made_data, tmp_pat
 
 def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
     """A rate of 0 makes no progress: with a patience of 2 the run ends after three epochs, resumed or not."""
-    cfg = small("optimizer.lr=0", *PATIENT, epochs=6)
+    cfg = small("optimizer.lr=1e-30", *PATIENT, epochs=6)
     whole = tmp_path / "whole"
-    aelab.run.train.run(cfg, whole, "aelab")
+    aelab.runs.train.run(cfg, whole, "aelab")
     assert run_folder.read_history(whole)["epoch"] == [0, 1, 2]
-    for number, moment in enumerate((at_call(Base, "minibatch_step", 7), at_call(aelab.run.train, "conclude", 1))):
+    for number, moment in enumerate((at_call(Base, "minibatch_step", 7), at_call(aelab.runs.train, "conclude", 1))):
         broken = tmp_path / f"broken{number}"
         killed(cfg, broken, moment)
         assert aelab_command(capsys, f"resume={broken}").status == 0
@@ -159,7 +159,7 @@ def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
 
 def test_more_patience_lets_a_stopped_run_go_on(made_data, tmp_path, capsys):
     folder = tmp_path / "run"
-    aelab.run.train.run(small("optimizer.lr=0", *PATIENT, epochs=6), folder, "aelab")
+    aelab.runs.train.run(small("optimizer.lr=1e-30", *PATIENT, epochs=6), folder, "aelab")
     assert (
         aelab_command(
             capsys, f"resume={folder}", "callbacks=early_stopping", "callbacks.early_stopping.patience=4"
@@ -173,8 +173,8 @@ def test_a_finished_run_goes_on_for_more_epochs(made_data, tmp_path, capsys):
     """With a constant rate, two epochs and then two more are four."""
     overrides = (*RANDOM, "schedule=constant", "corruption.final=null")
     short, long = tmp_path / "short", tmp_path / "long"
-    aelab.run.train.run(small(*overrides, epochs=2), short, "aelab")
-    aelab.run.train.run(small(*overrides, epochs=4), long, "aelab")
+    aelab.runs.train.run(small(*overrides, epochs=2), short, "aelab")
+    aelab.runs.train.run(small(*overrides, epochs=4), long, "aelab")
     assert aelab_command(capsys, f"resume={short}", "train.epochs=4").status == 0
     assert run_folder.read_config(short).train.epochs == 4
     assert run_folder.read_config(short).resume is None

@@ -8,7 +8,7 @@ from omegaconf import MISSING, OmegaConf
 
 from aelab.config import schema
 from aelab.config.schema import Config, role, role_of, role_of_override, roots, that_change
-from aelab.run.stages import key_of
+from aelab.runs.stages import key_of
 from aelab.watch import provenance
 
 

@@ -8,9 +8,9 @@ import aelab
 
 SOURCE = Path(aelab.__file__).parent
 FLOORS = [  # from the door down; rooms of one floor do not know each other's neighbours above
-    {"app", "sklearn", ""},
+    {"app", "api", "sklearn", ""},
     {"sweep"},
-    {"run"},
+    {"runs"},
     {"watch"},
     {"results"},
     {"models"},
@@ -18,7 +18,7 @@ FLOORS = [  # from the door down; rooms of one floor do not know each other's ne
     {"rbm"},
     {"functional"},
     {"config"},
-    {"errors", "files", "locks", "clock", "log", "signals"},
+    {"errors", "files", "locks", "clock", "log", "signals", "ranges"},
 ]
 
 

@@ -14,8 +14,8 @@ from helpers import small
 from aelab import app, signals
 from aelab.errors import Stopped
 from aelab.models.training import Trained
-from aelab.run import folder as run_folder
-from aelab.run.train import run
+from aelab.runs import folder as run_folder
+from aelab.runs.train import run
 
 SETTINGS = (
     "logger=csv", "data.train_size=48", "train.batch_size=16", "model.network.widths=[8]", "model.n_code=2",

@@ -19,9 +19,9 @@ from aelab import locks
 from aelab.errors import UserError
 from aelab.rbm.layer import Layer, save_layers
 from aelab.results.report import ago
-from aelab.run import stages, store
-from aelab.run.sources import Sources
-from aelab.run.stages import Wanted, find_or_run, key_of, state_of
+from aelab.runs import stages, store
+from aelab.runs.sources import Sources
+from aelab.runs.stages import Wanted, find_or_run, key_of, state_of
 
 NAMES = {f"{name}": f"{name[:-1]}{int(name[-1]):016x}" for name in ("rbm-1", "rbm-2", "classifier-3", "broken-4")}
 CONFIG = {

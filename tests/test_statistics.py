@@ -16,8 +16,8 @@ from aelab.models.classifier import Classifier
 from aelab.models.network import MLP
 from aelab.rbm.layer import load_layers
 from aelab.results.statistics import by_layer, layer_statistics
-from aelab.run import folder as run_folder
-from aelab.run.train import run
+from aelab.runs import folder as run_folder
+from aelab.runs.train import run
 
 
 def autoencoder(code="sigmoid", tied=False, widths=()):

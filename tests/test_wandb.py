@@ -13,9 +13,9 @@ from tiny_chain import run_tiny
 from wandb_files import read
 
 from aelab.errors import Pruned
-from aelab.run import checkpoint
-from aelab.run import folder as run_folder
-from aelab.run.train import run
+from aelab.runs import checkpoint
+from aelab.runs import folder as run_folder
+from aelab.runs.train import run
 
 COMMAND = "aelab seed=3 model.n_code=2"
 OFFLINE = ("logger=wandb", "logger.mode=offline")

@@ -14,7 +14,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from wandb.sdk.lib.config_util import save_config_file_from_dict
 from wandb_files import Part, read
 
-from aelab.config.build import asks_for, check, check_node
+from aelab.config.build import asks_for
+from aelab.config.check import check, check_node
 from aelab.files import read_json
 
 FOLDER = Path(__file__).parents[1] / "sweeps"

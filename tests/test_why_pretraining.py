@@ -9,9 +9,9 @@ from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
 from aelab.results import study_figures
 from aelab.results.statistics import by_layer
-from aelab.run import folder as run_folder
-from aelab.run.chain import baselines, draw_stages
-from aelab.run.stages import Stage
+from aelab.runs import folder as run_folder
+from aelab.runs.chain import baselines, draw_stages
+from aelab.runs.stages import Stage
 
 STARTS = ["pretrained", "small", "sparse", "echo_state"]
 TINY = (
@@ -68,7 +68,7 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
 
 
 def test_a_chain_without_a_stage_called_scratch_has_logistic_pca_alone_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("aelab.run.chain.logistic_pca_error", lambda *_: 7.0)
+    monkeypatch.setattr("aelab.runs.chain.logistic_pca_error", lambda *_: 7.0)
     stage = Stage(tmp_path, "key", {"test/squared_error": 3.0}, {}, found=False)
     assert baselines(None, None, {"pretrained": stage}, "pretrained") == {"test/logistic_pca_squared_error": 7.0}
     scratch = stage._replace(metrics={"test/squared_error": 5.0})

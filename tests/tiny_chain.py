@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import open_dict
 
 from aelab.config.schema import register
-from aelab.run.plan import Plan, plan
+from aelab.runs.plan import Plan, plan
 
 TINY = (
     "chain=deep_autoencoder", "logger=csv", "data.train_size=60", "data.validation=20", "evaluate.probe=null",

@@ -11,15 +11,14 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 
 from aelab import log, signals
 from aelab.config.messages import one_line
+from aelab.config.overrides import plain
 from aelab.config.schema import register
+from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
-
-PACKAGED = Path(__file__).parent / "conf"  # in an installed wheel
-CONF = PACKAGED if PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def main() -> None:
@@ -50,6 +49,7 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     try:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
+        import_beside_configs()
         with job_of_sweep() if is_multirun() else nullcontext():
             return TASKS[cfg.task](cfg, folder, overrides)
     except Exception as error:
@@ -71,15 +71,27 @@ def leave_no_empty(folder: Path) -> None:
 
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
     """One run, or a chain of them; returns its objective."""
-    from aelab.config.build import check, resolved
-    from aelab.files import read_json
-    from aelab.results import report
-    from aelab.run.resume import begun_in, resumed, way_on
-    from aelab.run.train import run
-    from aelab.watch.loggers import how_to_look
+    folder, metrics = trained(cfg, folder, overrides)
+    if not is_multirun() and HydraConfig.get().runtime.choices["chain"] == "none":
+        from aelab.files import read_json
+        from aelab.results import report
+        from aelab.watch.loggers import how_to_look
 
-    if HydraConfig.get().runtime.choices["chain"] != "none":
-        return train_chain(cfg, folder, overrides)
+        report.print_run(folder, metrics, read_json(folder / "timing.json"), how_to_look(folder))
+    return objective(cfg, metrics)
+
+
+def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, dict[str, float]]:
+    """Train what ``cfg`` says, a run or a chain; its folder, which is another one where it goes on, and its metrics."""
+    from aelab.config.build import resolved
+    from aelab.config.check import check
+    from aelab.runs.resume import begun_in, resumed, way_on
+    from aelab.runs.train import run
+    from aelab.runs.unused import refuse_unused
+
+    choices = HydraConfig.get().runtime.choices
+    if choices["chain"] != "none":
+        return folder, trained_chain(cfg, folder, overrides)
     own_folder = cfg.resume is not None or chosen("hydra.run.dir")
     if cfg.resume is not None:
         if chosen("hydra.run.dir"):
@@ -87,15 +99,21 @@ def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[f
         cfg, folder = resumed(cfg, overrides)
     cfg = resolved(cfg)
     check(cfg)
-    if cfg.resume is None and begun_in(folder, cfg, finished=is_multirun()):
-        cfg.resume = str(folder)
+    if cfg.resume is None:
+        refuse_unused(cfg.model, overrides, choices)
+        if begun_in(folder, cfg, finished=is_multirun()):
+            cfg.resume = str(folder)
     log.say(f"{str(cfg.model._target_).rpartition('.')[2]} on {cfg.data.name} → {log.place(folder)}")
-    with signals.goes_on_by(lambda: way_on(folder), again=own_folder):
-        metrics = run(cfg, folder, shlex.join(["aelab", *overrides]))
-    if is_multirun():
-        return objective(cfg, metrics)
-    report.print_run(folder, metrics, read_json(folder / "timing.json"), how_to_look(folder))
-    return objective(cfg, metrics)
+    own = own_configs()
+    with signals.goes_on_by(lambda: way_on(folder, cfg, own), again=own_folder):
+        return folder, run(cfg, folder, shlex.join(["aelab", *own, *overrides]))
+
+
+def own_configs() -> list[str]:
+    """The words of this command that say where a person's own configs lie."""
+    job = HydraConfig.get()
+    named = [f"--config-dir={s.path}" for s in job.runtime.config_sources if s.provider == "command-line"]
+    return named + [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
 
 
 def job_of_sweep() -> AbstractContextManager[None]:
@@ -116,31 +134,29 @@ def chosen(key: str) -> bool:
     return any(override.lstrip("+").startswith(f"{key}=") for override in HydraConfig.get().overrides.hydra)
 
 
-def train_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
-    """The stages of ``cfg.chain`` in order; returns the objective, of the last one."""
-    from aelab.run.chain import Command, run_chain
+def trained_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, float]:
+    """The stages of ``cfg.chain`` in order; the metrics of the last one."""
+    from aelab.runs.chain import Command, run_chain
     from aelab.watch.wandb_start import away_from_agent, has_agent
 
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
     job = HydraConfig.get()
-    own_configs = [f"--config-dir={s.path}" for s in job.runtime.config_sources if s.provider == "command-line"]
-    own_configs += [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
-    command = Command(overrides, dict(job.runtime.choices), own_configs, bool(job.verbose))
+    command = Command(overrides, dict(job.runtime.choices), own_configs(), bool(job.verbose))
     log.say(f"{command.choices['chain']} on {cfg.data.name} → {log.place(folder)}")
     with away_from_agent(), signals.goes_on_by(signals.own_command, again=True):
         metrics = run_chain(cfg, folder, command)
     if has_agent():
         from aelab.watch.wandb_run import tell_agent
 
-        tell_agent(OmegaConf.to_container(cfg, resolve=True), folder, metrics)
-    return objective(cfg, metrics)
+        tell_agent(plain(cfg), folder, metrics)
+    return metrics
 
 
 def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The store of finished stages, after deleting what ``delete`` names."""
     from aelab.results import report
-    from aelab.run import store
+    from aelab.runs import store
 
     folder = Path(cfg.chain.store).expanduser()
     for name in store.delete(folder, list(cfg.delete)):
@@ -169,14 +185,14 @@ def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """One self-contained HTML page of a run, a chain or a sweep."""
     from aelab.results import report
-    from aelab.run.pages import write_page
+    from aelab.runs.pages import write_page
 
     if cfg.run is None:
         raise UserError("run: task=report needs the folder of a run, a chain or a sweep, run=outputs/DATE/RUN")
     out = Path(cfg.out or "report.html")
     if out.suffix != ".html":
         raise UserError(f"out: a report is an .html file, got {out}")
-    write_page(Path(cfg.run), out)
+    write_page(Path(cfg.run), out, cfg.trust)
     report.say(f"{out}  ({out.stat().st_size / 1e6:.1f} MB, open it in any browser)")
 
 
@@ -190,7 +206,7 @@ def patterns(runs: Any) -> list[str]:
 
 def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The history table: what papers printed beside what was measured here."""
-    from aelab.run.history import results
+    from aelab.runs.history import results
 
     results(CONF, None if cfg.runs is None else patterns(cfg.runs), None if cfg.out is None else Path(cfg.out))
 
@@ -201,21 +217,21 @@ def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> N
 
     from aelab.config.build import resolved
     from aelab.results import report
-    from aelab.run.again import measure_again
+    from aelab.runs.again import measure_again
 
     if cfg.run is None:
         raise UserError("run: task=likelihood needs the folder of a finished run, run=outputs/DATE/RUN")
     node = resolved(cfg).evaluate.get("likelihood")
     if node is None:
         raise UserError("evaluate.likelihood: task=likelihood needs it; leave it as it is, or evaluate=[likelihood]")
-    Console().print(report.table_of(measure_again(Path(cfg.run), "likelihood", node)))
+    Console().print(report.table_of(measure_again(Path(cfg.run), "likelihood", node, cfg.trust)))
 
 
 def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """A finished run's model applied to rows; what comes of it in one file."""
     from aelab.config.build import resolved
     from aelab.results import report
-    from aelab.run.applying import use
+    from aelab.runs.applying import use
 
     for line in use(resolved(cfg), overrides):
         report.say(line)

@@ -56,8 +56,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def fit(self, X: Any, y: Any = None) -> "Autoencoder":
         """Train on all rows; ``y`` is ignored."""
-        from aelab.app import CONF
-        from aelab.run.fitting import fit, fit_chain
+        from aelab.runs.fitting import fit, fit_chain
 
         if not 0 < self.contamination <= 0.5:
             raise ValueError(f"contamination must be above 0 and at most 0.5, got {self.contamination}")
@@ -66,7 +65,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
         run, usual = (fit, "standard") if self.chain is None else (fit_chain, "minmax")
         try:
-            self.applied_ = run(CONF, self._words(), X, self.scale or usual)
+            self.applied_ = run(self._words(), X, self.scale or usual)
         except Exception as error:
             line = one_line(error)
             if line is None:

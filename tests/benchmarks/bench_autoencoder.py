@@ -81,7 +81,7 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
     from helpers import composed
 
     from aelab.models.base import Base
-    from aelab.run.train import train
+    from aelab.runs.train import train
 
     widths, n_code = NETS[name]
     cfg = composed(

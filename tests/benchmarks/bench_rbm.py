@@ -35,8 +35,8 @@ from hydra import compose, initialize_config_dir
 from aelab import app
 from aelab.config.build import resolved
 from aelab.rbm.layer import Layer
-from aelab.run import progress
-from aelab.run.train import train
+from aelab.runs import progress
+from aelab.runs.train import train
 
 VISIBLE, HIDDEN, BATCH = 784, 500, 100
 RATE, MOMENTUM, DECAY = 0.1, 0.5, 2e-4

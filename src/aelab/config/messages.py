@@ -65,7 +65,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def _missing_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
-    known = [o for o in error.options if not o.startswith("_")]
+    known = [o for o in error.options or [] if not o.startswith("_")]
     close = difflib.get_close_matches(option, known, n=1)
     nearest = f"; did you mean {close[0]}?" if close else ";"
     return f"{group}: there is no {option!r}{nearest} choose one of {', '.join(known)}"

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 PLAIN = re.compile(r"[A-Za-z0-9_./-]+")  # a string that needs no quotes
 TYPED = re.compile(r"null|true|false|[+-]?(nan|inf|[0-9._]+(e[+-]?[0-9_]+)?)", re.IGNORECASE)  # read as another type
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A config as mappings and lists, every interpolation resolved."""
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+def plain(config: Any) -> dict[str, Any]:
+    """A config as mappings and lists, every interpolation resolved; what is plain already stays as it is."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config)
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -55,6 +55,12 @@ def shortest(keys: Sequence[str]) -> dict[str, str]:
     ends = {key: [key.split(".", n)[-1] for n in range(key.count("."), -1, -1)] for key in keys}
     taken = Counter(end for own in ends.values() for end in own)
     return {key: next((end for end in own if taken[end] == 1), key) for key, own in ends.items()}
+
+
+def place_of(override: str) -> str:
+    """Where in the config ``key=value``, ``group=option`` or ``group@package=option`` sets something."""
+    name = override.lstrip("+~").partition("=")[0]
+    return name.rpartition("@")[2].replace("/", ".")
 
 
 def escaped(text: str) -> str:

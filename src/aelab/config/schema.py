@@ -8,9 +8,12 @@ Beside each key stands its :class:`Role`: what it changes, and so what has to as
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from omegaconf import MISSING
+
+from aelab.config.overrides import place_of
+from aelab.ranges import Count, Interval, Natural, OneOf, Positive, Seed
 
 Changes = Literal["weights", "evaluation", "search", "nothing"]
 
@@ -45,29 +48,34 @@ def role(changes: Changes, inside: dict[str, Role] | None = None, **words: bool)
     return {"role": Role(changes, **words), "inside": inside or {}}
 
 
+EVALUATE = {"weights": Annotated[str, OneOf("last", "best")], "nll_samples": Natural}  # beside the named evaluators
+
+
 @dataclass
 class Train:
-    epochs: int = MISSING
-    batch_size: int = MISSING
-    clip: float | None = MISSING
+    epochs: Natural = MISSING
+    batch_size: Count = MISSING
+    clip: Positive | None = MISSING
     monitor: str = MISSING
-    mode: str = MISSING
+    mode: Annotated[str, OneOf("auto", "min", "max")] = MISSING
 
 
 @dataclass
 class Figures:
-    format: str = MISSING
-    dpi: int = MISSING
+    format: Annotated[str, OneOf("png", "pdf", "svg")] = MISSING
+    dpi: Annotated[int, Interval(30, 1200)] = MISSING
 
 
 @dataclass
 class Hardware:
-    accelerator: str = MISSING
-    devices: int = MISSING
-    num_nodes: int = MISSING
-    strategy: str = MISSING
-    precision: str = field(default=MISSING, metadata=role("weights", shared=True, resumable=True))
-    threads: int | None = MISSING
+    accelerator: Annotated[str, OneOf("cpu", "gpu")] = MISSING
+    devices: Annotated[int, Interval(-1, 1024)] = MISSING
+    num_nodes: Annotated[int, Interval(1, 1024)] = MISSING
+    strategy: Annotated[str, OneOf("auto", "ddp")] = MISSING
+    precision: Annotated[str, OneOf("32-true", "bf16-mixed")] = field(
+        default=MISSING, metadata=role("weights", shared=True, resumable=True)
+    )
+    threads: Annotated[int, Interval(1, 1024)] | None = MISSING
 
 
 @dataclass
@@ -94,11 +102,14 @@ class Score:
 @dataclass
 class Config:
     task: str = field(default=MISSING, metadata=role("nothing", noise=True))
-    seed: int = field(default=MISSING, metadata=role("weights", shared=True))
+    seed: Seed = field(default=MISSING, metadata=role("weights", shared=True))
     resume: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     below: str | None = field(default=MISSING, metadata=role("weights"))
+    trust: list[str] = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
     objective: str = field(default=MISSING, metadata=role("search", noise=True))
-    direction: str = field(default=MISSING, metadata=role("search", noise=True))
+    direction: Annotated[str, OneOf("minimize", "maximize")] = field(
+        default=MISSING, metadata=role("search", noise=True)
+    )
     train: Train = field(default_factory=Train, metadata=role("weights", resumable=True))
     evaluate: Any = field(default=MISSING, metadata=role("evaluation", shared=True, resumable=True))
     figures: Figures = field(
@@ -162,8 +173,7 @@ def role_of(dotted: str) -> Role:
 
 def role_of_override(override: str) -> Role:
     """The role of what ``key=value``, ``+key=value``, ``group=option`` or ``group@package=option`` sets."""
-    name = override.lstrip("+~").partition("=")[0]
-    return role_of(name.rpartition("@")[2].replace("/", "."))
+    return role_of(place_of(override))
 
 
 def roots(**asked: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """Whole batches off one tensor on the device: no per-sample Python, no collating, no copying back and forth."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +12,7 @@ from aelab.data.hooks import AROUND, WITHIN, listeners
 from aelab.data.parts import Batch, Parts, Split
 from aelab.errors import UserError
 from aelab.functional.pca import PCA, fit_pca
+from aelab.ranges import Count, Fraction, Inside, Interval, Natural
 from aelab.rbm.layer import Layer, decode_through, encode_all
 
 TEST_DRAW = 0  # seed of the test set's bits: there is one test set
@@ -44,15 +45,15 @@ class Data(pl.LightningDataModule):
         root: str | None,
         cache: str,
         download: bool,
-        validation: int | float,
-        train_size: int | None,
-        labelled: int | None,
+        validation: Count | Inside,
+        train_size: Count | None,
+        labelled: Count | None,
         binarize: Literal["none", "threshold", "bernoulli"],
-        shift: int,
+        shift: Natural,
         mirror: Mirror,
-        rotate: float,
-        zoom: float,
-        mix: float,
+        rotate: Annotated[float, Interval(0, 180)],
+        zoom: Annotated[float, Interval(0, 0.9)],
+        mix: Fraction,
         seed: int,
         batch_size: int,
         below: list[Layer],
@@ -66,8 +67,6 @@ class Data(pl.LightningDataModule):
         self.augmentation = Augmentation(shift, mirror, rotate, zoom, mix).check(shape, name)
         self._pca: dict[int, PCA] = {}
         self.pixel_shape, self.n_classes = shape, self.schema.n_classes
-        if batch_size < 1:
-            raise UserError(f"train.batch_size: must be at least 1, got {batch_size}")
         if binarize != "none" and not grey:
             raise UserError(f"data.binarize: {name} has no grey levels in [0, 1] to binarize; set data.binarize=none")
         self.test = self.test._replace(x=self._binarized(self.test.x, torch.Generator().manual_seed(TEST_DRAW)))
@@ -79,7 +78,6 @@ class Data(pl.LightningDataModule):
         self.pixels = self.test.x  # of the test samples, as they are below any layers
         if below:
             self._put_on(below)
-        self.unit_interval = below[-1].hidden == "bernoulli" if below else grey  # what the model sees lies in [0, 1]
         self._drawn: Split | None = None
         if labelled is not None:
             self._forget_labels(labelled)
@@ -90,6 +88,11 @@ class Data(pl.LightningDataModule):
     def shape(self) -> tuple[int, ...]:
         """Shape of what the model sees: the image's, or (units,) on top of other layers."""
         return (self.train.x.shape[1],) if self.below else self.pixel_shape
+
+    @property
+    def unit_interval(self) -> bool:
+        """Whether what the model sees lies in [0, 1]."""
+        return self.below[-1].hidden == "bernoulli" if self.below else self.schema.unit_interval
 
     @property
     def ends(self) -> tuple[Tensor, Tensor]:

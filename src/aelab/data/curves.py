@@ -5,12 +5,15 @@ known of it: the squared error of the mean alone (about 16) and of PCA with 18 c
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from aelab.data.arrays import Arrays, check, from_numpy
 from aelab.data.kept import kept
-from aelab.errors import UserError
+from aelab.ranges import Interval, Seed
+
+Images = Annotated[int, Interval(1, 1_000_000)]
 
 VERSION = 1  # of the drawing: a change of anything below makes another set and wants another number
 SIDE, LOW, HIGH, GAP = 28, 2.0, 26.0, 2.0  # pixels: the image, the range of the points, their least distance in x
@@ -18,16 +21,11 @@ SEGMENTS, DOTS, GAIN = 256, 4.0, 0.4625  # straight pieces a curve, ink a pixel 
 CHUNK = 1000  # images drawn at once: bounds memory, changes nothing else
 
 
-def curves(n_train: int, n_test: int, seed: int, cache: str) -> Arrays:
+def curves(n_train: Images, n_test: Images, seed: Seed, cache: str) -> Arrays:
     """``n_train`` + ``n_test`` images of 28 x 28 grey levels k/255, without labels, made from ``seed`` and cached.
 
     The first n images are the same whatever the number asked for, so the test set does not depend on ``n_train``.
     """
-    for key, n in (("n_train", n_train), ("n_test", n_test)):
-        if n < 1:
-            raise UserError(f"data.source.{key}: must be at least 1, got {n}; the paper has 20000 and 10000")
-    if seed < 0:
-        raise UserError(f"data.source.seed: must be at least 0, got {seed}; try 0")
     name = f"curves-v{VERSION}-train{n_train}-test{n_test}-seed{seed}.npz"
     images = kept(
         Path(cache).expanduser() / "curves" / name,

@@ -6,7 +6,7 @@ with 30 components (135): a look-alike of their set.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from aelab.data.arrays import Arrays, check
 from aelab.data.download import find
 from aelab.errors import UserError
+from aelab.ranges import Interval, Seed
 
 FILE = "olivetti/olivettifaces.mat"
 MIRRORS = ["https://ndownloader.figshare.com/files/5976027", "https://cs.nyu.edu/~roweis/data/olivettifaces.mat"]
@@ -27,9 +28,9 @@ def faces(
     root: str | None,
     cache: str,
     download: bool,
-    n_train: int,
-    n_test: int,
-    seed: int,
+    n_train: Annotated[int, Interval(TRAIN_PHOTOS, 10_000_000)],  # one for each photograph at least
+    n_test: Annotated[int, Interval(PHOTOS - TRAIN_PHOTOS, 10_000_000)],
+    seed: Seed,
     scale_over: Literal["all", "train"],
 ) -> Arrays:
     """``n_train`` patches of people 0-29 and ``n_test`` of people 30-39, (n, 625), real values; labels are the people.
@@ -39,13 +40,6 @@ def faces(
     Drawn anew each time (two seconds, less than reading them back), the same for the same ``seed``; neither part
     depends on the number of patches of the other but through that scale.
     """
-    for key, n, fewest in (("n_train", n_train, TRAIN_PHOTOS), ("n_test", n_test, PHOTOS - TRAIN_PHOTOS)):
-        if n < fewest:
-            raise UserError(f"data.source.{key}: must be at least {fewest}, one for each photograph, got {n}")
-    if scale_over not in ("all", "train"):
-        raise UserError(f"data.source.scale_over: must be all or train, got {scale_over!r}")
-    if seed < 0:
-        raise UserError(f"data.source.seed: must be at least 0, got {seed}; try 0")
     photos = read_photos(find(FILE, root, cache, download, MIRRORS, CHECKSUM))
     train_x, train_y = patches(photos[:TRAIN_PHOTOS], n_train, [seed, 0])
     test_x, test_y = patches(photos[TRAIN_PHOTOS:], n_test, [seed, 1])

@@ -1,10 +1,10 @@
 """The non-linearities, by the names papers give them, and the one that is the mean of each type of units."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import nn
 
-from aelab.errors import UserError
+from aelab.ranges import OneOf
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -24,8 +24,9 @@ Unit = Literal["bernoulli", "gaussian", "relu"]
 UNITS: dict[Unit, str] = {"bernoulli": "sigmoid", "gaussian": "identity", "relu": "relu"}  # total input → mean
 
 
-def activation(name: str, key: str = "model.activation") -> nn.Module:
-    """The module of that name, applied entry by entry. Raises UserError, naming ``key`` and the names, for another."""
-    if name not in ACTIVATIONS:
-        raise UserError(f"{key}: there is no {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+Activation = Annotated[str, OneOf(*ACTIVATIONS)]
+
+
+def activation(name: Activation) -> nn.Module:
+    """The module of that name, applied entry by entry."""
     return ACTIVATIONS[name]()

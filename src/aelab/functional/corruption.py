@@ -4,12 +4,15 @@ Vincent et al. 2008, 2010. The mathematics is in the functions; a :class:`Corrup
 its strength over training. Draws come from torch's default generator, on the input's device.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
 from aelab.errors import UserError
+from aelab.ranges import Count, Fraction, Interval, NonNegative
+
+Noise = Annotated[float, Interval(0, 1000)]  # in the input's unit, of which data span a few
 
 
 class Corrupted(NamedTuple):
@@ -73,14 +76,10 @@ class Corruption:
     """A corruption and its strength: from ``start`` (a fraction, a sigma) in a line to ``final``, or constant if None.
 
     ``alpha`` and ``beta`` weigh the loss on touched and on untouched entries (emphasis). ``bind`` is called once with
-    what is known of the data before the first use. Values are checked here, once, so that a step costs only its
-    arithmetic.
+    what is known of the data before the first use.
     """
 
     def __init__(self, start: float, final: float | None, alpha: float = 1.0, beta: float = 1.0):
-        for key, weight in (("alpha", alpha), ("beta", beta)):
-            if not 0 <= weight < float("inf"):
-                raise UserError(f"corruption.{key}: the loss's weight must be at least 0, got {weight}")
         if alpha == beta == 0:
             raise UserError("corruption.alpha: alpha and beta are both 0, so nothing would be learned; raise one")
         self.start, self.final, self.alpha, self.beta = start, start if final is None else final, alpha, beta
@@ -109,10 +108,10 @@ class NoCorruption(Corruption):
 
 
 class Masking(Corruption):
-    """:func:`masking`; raises UserError unless both fractions are in [0, 1]."""
+    """:func:`masking`."""
 
-    def __init__(self, fraction: float, exact: bool, final: float | None, alpha: float, beta: float):
-        super().__init__(_fraction("fraction", fraction), _fraction("final", final), alpha, beta)
+    def __init__(self, fraction: Fraction, exact: bool, final: Fraction | None, alpha: NonNegative, beta: NonNegative):
+        super().__init__(fraction, final, alpha, beta)
         self.exact = exact
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
@@ -120,7 +119,7 @@ class Masking(Corruption):
 
 
 class SaltAndPepper(Masking):
-    """:func:`salt_and_pepper` with the ends of the data; raises UserError unless both fractions are in [0, 1]."""
+    """:func:`salt_and_pepper` with the ends of the data."""
 
     def bind(self, shape: tuple[int, ...], ends: tuple[Tensor, Tensor]) -> "SaltAndPepper":
         self.ends = ends
@@ -133,12 +132,9 @@ class SaltAndPepper(Masking):
 
 
 class Gaussian(Corruption):
-    """:func:`gaussian`; raises UserError for a negative standard deviation. Every entry is touched: no emphasis."""
+    """:func:`gaussian`. Every entry is touched: no emphasis."""
 
-    def __init__(self, sigma: float, final: float | None):
-        for key, value in (("sigma", sigma), ("final", final)):
-            if value is not None and not 0 <= value < float("inf"):
-                raise UserError(f"corruption.{key}: a standard deviation must be at least 0, got {value}")
+    def __init__(self, sigma: Noise, final: Noise | None):
         super().__init__(sigma, final)
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
@@ -148,10 +144,8 @@ class Gaussian(Corruption):
 class Blocks(Corruption):
     """:func:`blocks`; raises UserError for data that are no images or images smaller than a square."""
 
-    def __init__(self, fraction: float, size: int, final: float | None, alpha: float, beta: float):
-        super().__init__(_fraction("fraction", fraction), _fraction("final", final), alpha, beta)
-        if size < 1:
-            raise UserError(f"corruption.size: a square must be at least 1 pixel wide, got {size}")
+    def __init__(self, fraction: Fraction, size: Count, final: Fraction | None, alpha: NonNegative, beta: NonNegative):
+        super().__init__(fraction, final, alpha, beta)
         self.size = size
 
     def bind(self, shape: tuple[int, ...], ends: tuple[Tensor, Tensor]) -> "Blocks":
@@ -166,9 +160,3 @@ class Blocks(Corruption):
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
         return blocks(x, self.strength(progress), self.size, self.shape)
-
-
-def _fraction(key: str, value: float | None) -> float | None:
-    if value is not None and not 0 <= value <= 1:
-        raise UserError(f"corruption.{key}: must be a fraction of the inputs in [0, 1], got {value}")
-    return value

@@ -5,13 +5,13 @@
 """
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from aelab.errors import UserError
-from aelab.functional.activation import UNITS, Unit
-from aelab.functional.activation import activation as check_activation
+from aelab.functional.activation import UNITS, Activation, Unit
+from aelab.ranges import OneOf
 
 INCOMING = 15  # weights a unit, Martens 2010
 SPECTRAL_RADIUS = 1.1  # Sutskever et al. 2013
@@ -58,20 +58,17 @@ SCHEMES = {
     "echo_state": lambda n_out, n_in, gain: echo_state(n_out, n_in, SPECTRAL_RADIUS * gain),
     "small": lambda n_out, n_in, gain: small(n_out, n_in, 0.01),
 }
+Initialization = Annotated[str, OneOf(*SCHEMES, "none")]
 
 
 @torch.no_grad()
-def initialize(module: nn.Module, scheme: str, activation: str, key: str = "model.initialization") -> None:
+def initialize(module: nn.Module, scheme: Initialization, activation: Activation) -> None:
     """Draw anew, from torch's default generator, every ``nn.Linear`` in ``module``, itself included; biases become 0.
 
     ``scheme`` is one of :data:`SCHEMES` or ``none`` (torch's own start stays); ``activation`` names what follows the
     layers. The sparse weights are meant for logistic units, others get theirs by the ratio of the gains; so tanh gets a
-    quarter, and biases of ½ (Sutskever et al. 2013, section 3). Raises UserError at ``key`` for an unknown name.
+    quarter, and biases of ½ (Sutskever et al. 2013, section 3).
     """
-    if scheme != "none" and scheme not in SCHEMES:
-        names = ", ".join([*SCHEMES, "none"])
-        raise UserError(f"{key}: there is no {scheme!r}; choose one of {names}")
-    check_activation(activation)
     bias = 0.5 if scheme == "sparse" and activation == "tanh" else 0.0
     for linear in module.modules():
         if isinstance(linear, nn.Linear) and scheme != "none":

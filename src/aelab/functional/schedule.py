@@ -4,8 +4,9 @@ Progress is a fraction of the whole training, so a schedule keeps its shape when
 """
 
 import math
+from typing import Annotated
 
-from aelab.errors import UserError
+from aelab.ranges import BelowOne, Fraction, NonNegative, Rising
 
 
 def constant(progress: float) -> float:
@@ -13,41 +14,30 @@ def constant(progress: float) -> float:
     return 1.0
 
 
-def linear(progress: float, final: float) -> float:
+def linear(progress: float, final: NonNegative) -> float:
     """1 + (final − 1) · progress: a straight line to ``final``."""
-    return 1.0 + (_factor("final", final) - 1.0) * progress
+    return 1.0 + (final - 1.0) * progress
 
 
-def cosine(progress: float, final: float) -> float:
+def cosine(progress: float, final: NonNegative) -> float:
     """final + (1 − final) (1 + cos π·progress) / 2 (Loshchilov & Hutter 2017, without restarts)."""
-    return _half_cosine(1.0, _factor("final", final), progress)
+    return _half_cosine(1.0, final, progress)
 
 
-def one_cycle(progress: float, warmup: float, start: float, final: float) -> float:
+def one_cycle(progress: float, warmup: BelowOne, start: NonNegative, final: NonNegative) -> float:
     """Half a cosine from ``start`` up to 1 during the first ``warmup`` of training, then half a cosine to ``final``.
 
     Smith & Topin 2018. ``warmup`` is a fraction of training in [0, 1); with 0 this is :func:`cosine`.
     """
-    if not 0 <= warmup < 1:
-        raise UserError(f"schedule.warmup: must be a fraction of training in [0, 1), got {warmup}; 0.3 is usual")
-    start, final = _factor("start", start), _factor("final", final)
     if progress < warmup:
         return _half_cosine(start, 1.0, progress / warmup)
     return _half_cosine(1.0, final, (progress - warmup) / (1 - warmup))
 
 
-def steps(progress: float, milestones: list[float], gamma: float) -> float:
-    """gamma ** (number of milestones reached); ``milestones`` are fractions of training, in any order."""
-    if not all(0 <= milestone <= 1 for milestone in milestones):
-        raise UserError(f"schedule.milestones: must be fractions of training in [0, 1], got {list(milestones)}")
-    return _factor("gamma", gamma) ** sum(progress >= milestone for milestone in milestones)
+def steps(progress: float, milestones: Annotated[list[Fraction], Rising()], gamma: NonNegative) -> float:
+    """gamma ** (number of milestones reached); ``milestones`` are fractions of training."""
+    return gamma ** sum(progress >= milestone for milestone in milestones)
 
 
 def _half_cosine(a: float, b: float, t: float) -> float:
     return b + (a - b) * (1 + math.cos(math.pi * t)) / 2
-
-
-def _factor(key: str, value: float) -> float:
-    if not 0 <= value < math.inf:
-        raise UserError(f"schedule.{key}: must be a factor of at least 0 on the learning rate, got {value}")
-    return value

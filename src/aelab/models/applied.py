@@ -21,12 +21,18 @@ class Applied:
 
     Rows are a data frame with the training table's columns, or an array of its samples, in the data's own units, and
     come back in these; a table comes as a pandas data frame where pandas is installed, else as a pyarrow table. A
-    torch tensor is taken as the ``model``'s own input, as in training, and gives a tensor. Rows go through in blocks:
+    torch tensor is taken as the ``model``'s own input, as in training, and gives a tensor. Anything else that is asked
+    of it, its weights or its ``test_metrics``, is the ``model``'s, the LightningModule. Rows go through in blocks:
     memory does not grow with their number. ``threshold``: of grey levels, the model learned bits.
     """
 
     def __init__(self, model: Base, schema: Schema | None, threshold: bool, missing: str = ""):
         self.model, self._schema, self.threshold, self._missing = model, schema, threshold, missing
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "model":  # not there yet, as while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.model, name)
 
     @property
     def schema(self) -> Schema:

@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from aelab.data.batches import Data
-from aelab.errors import UserError
-from aelab.functional.activation import activation
+from aelab.functional.activation import Activation, activation
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, as_layer
+from aelab.ranges import Count
 from aelab.rbm.layer import Layer
 
 
@@ -17,11 +17,11 @@ class Autoencoder(Base):
     Hinton & Williams 1986; Vincent et al. 2008 when inputs are corrupted.
     """
 
-    def __init__(self, shape: tuple[int, ...], n_code: int, code: str, network: MLP | Conv, likelihood: Likelihood):
+    def __init__(
+        self, shape: tuple[int, ...], n_code: Count, code: Activation, network: MLP | Conv, likelihood: Likelihood
+    ):
         super().__init__(shape, likelihood)
-        if n_code < 1:
-            raise UserError(f"model.n_code: must be at least 1, got {n_code}; give the number of code units")
-        self.code = activation(code, "model.code")
+        self.code = activation(code)
         self.encoder = network.encoder(shape, n_code)
         self.decoder = network.decoder(n_code, shape, self.encoder)
 

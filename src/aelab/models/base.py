@@ -1,5 +1,6 @@
 """What every variant is: the words encode, decode, reconstruct, its loss, and what is measured and drawn of it."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -36,7 +37,7 @@ class Base(Trained):
 
     encoder: nn.Module
     decoder: nn.Module
-    ignores: tuple[str, ...] = ()  # config nodes and keys that mean nothing to it: an override of one is refused
+    ignores: Mapping[str, str] = {}  # config nodes and keys that mean nothing to it, and what does what they would
     reconstructs = True  # whether it has a decoder
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
     classifies = False  # whether it gives labels: then classify(x) → probabilities (batch, class)

@@ -21,7 +21,11 @@ class ByRule(Base):
     where it stopped, velocities for one, are buffers, and so part of the checkpoint.
     """
 
-    ignores = ("optimizer", "corruption", "train.clip")
+    ignores = {
+        "optimizer": "it learns by a rule of its own, at the rate {rate_key}",
+        "corruption": "its units are stochastic as it is; corruption is for models trained by backpropagation",
+        "train.clip": "it learns by a rule of its own; lower {rate_key} instead",
+    }
     rate_key = "model.learning_rate"
     softmax = False
     learning_rate: float
@@ -81,9 +85,3 @@ def check_inputs(visible: Unit, data: Data) -> None:
         raise UserError(f"{key}: bernoulli needs inputs in [0, 1], {data.name} has others; take gaussian")
     if visible == "relu" and float(data.train.x.min()) < 0:
         raise UserError(f"{key}: relu needs inputs of at least 0, {data.name} has others; take gaussian")
-
-
-def require(holds: bool, key: str, value: float, what: str) -> None:
-    """Raise ``UserError`` at model.``key`` unless ``holds``."""
-    if not holds:
-        raise UserError(f"model.{key}: {what}, got {value}")

@@ -1,7 +1,5 @@
 """The classification RBM (Larochelle & Bengio 2008): labels as one softmax group of visible units."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
@@ -11,8 +9,8 @@ from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.functional.likelihood import log_odds
 from aelab.models.base import Base
-from aelab.models.by_rule import require
 from aelab.models.filters import Filters
+from aelab.ranges import Count, NonNegative
 from aelab.rbm.density import Density, of_labelled_rbm
 from aelab.rbm.energy import free_energy
 from aelab.rbm.layer import Layer
@@ -31,22 +29,19 @@ class ClassificationRBM(Base):
     (the sparse hybrid). The code is E[h | x], the label summed over. W holds the labels' U as its last rows.
     """
 
-    ignores = ("corruption",)
+    ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     classifies = True
 
     def __init__(
-        self, shape: tuple[int, ...], n_classes: int | None, n_hidden: int, discriminative: float, generative: float,
-        unsupervised: float, sparsity: float, steps: int, weight_std: float,
+        self, shape: tuple[int, ...], n_classes: int | None, n_hidden: Count, discriminative: NonNegative,
+        generative: NonNegative, unsupervised: NonNegative, sparsity: NonNegative, steps: Count,
+        weight_std: NonNegative,
     ):  # fmt: skip
         super().__init__(shape, "bernoulli")
         if n_classes is None:
             raise UserError("data: a classification RBM needs labels, and this data set has none; choose one that has")
-        for key, count in (("n_hidden", n_hidden), ("steps", steps)):
-            require(count >= 1, key, count, "must be at least 1")
-        weights = {"discriminative": discriminative, "generative": generative, "unsupervised": unsupervised}
-        for key, value in {**weights, "sparsity": sparsity, "weight_std": weight_std}.items():
-            require(0 <= value < math.inf, key, value, "must be at least 0")
-        require(max(weights.values()) > 0, "discriminative", discriminative, "one of the three terms must be above 0")
+        if not (discriminative or generative or unsupervised):
+            raise UserError("model.discriminative: one of the loss's three terms must be above 0; raise one")
         self.discriminative, self.generative, self.unsupervised = discriminative, generative, unsupervised
         self.sparsity, self.steps, self.n_labels = sparsity, steps, n_classes
         self.W = nn.Parameter(weight_std * torch.randn(self.n_input + n_classes, n_hidden))

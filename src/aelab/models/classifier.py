@@ -8,7 +8,9 @@ from torch.nn import functional as F
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
+from aelab.functional.initialization import Initialization
 from aelab.models.base import Base, Output
+from aelab.ranges import BelowOne, Natural
 from aelab.rbm.layer import Layer
 from aelab.rbm.unroll import forget, unroll
 
@@ -26,14 +28,12 @@ class Classifier(Base):
     made_from_layers = True
 
     def __init__(
-        self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, top_only_epochs: int, dropout: float,
-        start: Literal["layers", "random"], initialization: str,
+        self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, top_only_epochs: Natural,
+        dropout: BelowOne, start: Literal["layers", "random"], initialization: Initialization,
     ):  # fmt: skip
         super().__init__(shape, "bernoulli")
         if n_classes is None:
             raise UserError("data: a classifier needs labels, and this data set has none; choose one that has")
-        if not 0 <= dropout < 1:
-            raise UserError(f"model.dropout: must be a fraction of the units in [0, 1), got {dropout}")
         self.top_only_epochs = top_only_epochs
         modules = list(unroll(below, "as_layers")[0])
         if dropout:  # after each activation

@@ -1,14 +1,17 @@
 """The contractive autoencoder: a code that moves little when the input does (Rifai et al. 2011)."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from aelab.data.batches import Data
-from aelab.errors import UserError
 from aelab.functional.contractive import SLOPES, jacobian, jacobian_penalty
+from aelab.functional.initialization import Initialization
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Likelihood, Output
 from aelab.models.network import Single
+from aelab.ranges import Count, NonNegative, OneOf
 
 SHOWN = 100  # samples whose Jacobian is decomposed for the picture
 
@@ -22,17 +25,13 @@ class Contractive(Autoencoder):
     def __init__(
         self,
         shape: tuple[int, ...],
-        n_code: int,
-        code: str,
-        initialization: str,
+        n_code: Count,
+        code: Annotated[str, OneOf(*SLOPES)],
+        initialization: Initialization,
         tied: bool,
         likelihood: Likelihood,
-        penalty: float,
+        penalty: NonNegative,
     ):
-        if code not in SLOPES:
-            raise UserError(f"model.code: no closed-form Jacobian for {code!r}; choose one of {', '.join(SLOPES)}")
-        if not 0 <= penalty < float("inf"):
-            raise UserError(f"model.penalty: the weight of the penalty must be at least 0, got {penalty}")
         super().__init__(shape, n_code, code, Single(initialization, tied), likelihood)
         self.code_name, self.penalty = code, penalty
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from aelab.functional.initialization import Initialization
 from aelab.models.base import Base
 from aelab.rbm.layer import Layer
 from aelab.rbm.unroll import Code, forget, unroll
@@ -20,7 +21,7 @@ class DeepAutoencoder(Base):
 
     def __init__(
         self, shape: tuple[int, ...], below: list[Layer], code: Code, start: Literal["layers", "random"],
-        initialization: str,
+        initialization: Initialization,
     ):  # fmt: skip
         encoder, decoder = unroll(below, code)
         super().__init__(shape, "bernoulli" if below[0].visible == "bernoulli" else "gaussian")

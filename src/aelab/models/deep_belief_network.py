@@ -1,7 +1,5 @@
 """The deep belief network: a stack of RBMs as one generative net, fine-tuned by up-down (Hinton et al. 2006)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +7,9 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.models.base import Output
-from aelab.models.by_rule import ByRule, check_inputs, require
+from aelab.models.by_rule import ByRule, check_inputs
 from aelab.models.filters import Filters
+from aelab.ranges import BelowOne, Count, Natural, NonNegative, Positive
 from aelab.rbm import monitors
 from aelab.rbm.density import Density, of_belief_network
 from aelab.rbm.kernels import linear, momentum_ascent_
@@ -32,8 +31,8 @@ class DeepBeliefNetwork(ByRule):
     made_from_layers = True
 
     def __init__(
-        self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, labels: bool, learning_rate: float,
-        momentum: float, weight_decay: float, steps: int, top_only_epochs: int, fantasy_steps: int,
+        self, shape: tuple[int, ...], below: list[Layer], n_classes: int | None, labels: bool, learning_rate: Positive,
+        momentum: BelowOne, weight_decay: NonNegative, steps: Count, top_only_epochs: Natural, fantasy_steps: Count,
     ):  # fmt: skip
         if not below:
             raise UserError(
@@ -45,12 +44,6 @@ class DeepBeliefNetwork(ByRule):
             raise UserError(
                 "below: the layer on top must be an RBM, this one has other weights down than up; tie the autoencoder's"
             )
-        require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "must be above 0")
-        require(0 <= momentum < 1, "momentum", momentum, "must be at least 0 and below 1")
-        require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "must be at least 0")
-        require(steps >= 1, "steps", steps, "must be at least 1")
-        require(top_only_epochs >= 0, "top_only_epochs", top_only_epochs, "must be at least 0")
-        require(fantasy_steps >= 1, "fantasy_steps", fantasy_steps, "must be at least 1")
         if labels and n_classes is None:
             raise UserError("model.labels: this data set has no labels; set it to false")
         if labels and below[-1].visible != "bernoulli":

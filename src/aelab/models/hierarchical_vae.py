@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from aelab.functional import elbo
 from aelab.models.base import Likelihood
 from aelab.models.network import MLP, Conv
-from aelab.models.vae import VAE, Inference, check, normal
+from aelab.models.vae import VAE, Inference, Samples, normal
+from aelab.ranges import Count, Fraction, NonNegative, Positive, Widths
 
 
 class HierarchicalVAE(VAE):
@@ -22,19 +23,18 @@ class HierarchicalVAE(VAE):
     def __init__(
         self,
         shape: tuple[int, ...],
-        n_code: int,
-        n_latent: int,
+        n_code: Count,
+        n_latent: Count,
         network: MLP | Conv,
-        top_widths: list[int],
+        top_widths: Widths,
         likelihood: Likelihood,
-        sigma: float,
+        sigma: Positive,
         objective: Literal["elbo", "iwae"],
-        samples: int,
-        beta: float,
-        warmup: float,
-        free_bits: float,
+        samples: Samples,
+        beta: NonNegative,
+        warmup: Fraction,
+        free_bits: NonNegative,
     ):
-        check(n_code=n_code, n_latent=n_latent, top_widths=min(top_widths, default=1))
         super().__init__(
             shape, n_latent, network, likelihood, sigma, objective, samples, beta, warmup, free_bits,
             path_gradient=False,

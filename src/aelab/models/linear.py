@@ -11,6 +11,7 @@ from aelab.errors import UserError
 from aelab.functional.pca import principal_angles
 from aelab.models.base import Base
 from aelab.models.filters import Filters
+from aelab.ranges import Count
 
 
 class Linear(Base):
@@ -23,10 +24,10 @@ class Linear(Base):
 
     softmax = False
 
-    def __init__(self, shape: tuple[int, ...], n_code: int, start: Literal["gradient", "closed_form"], tied: bool):
+    def __init__(self, shape: tuple[int, ...], n_code: Count, start: Literal["gradient", "closed_form"], tied: bool):
         super().__init__(shape, "gaussian")
-        if not 1 <= n_code <= self.n_input:
-            raise UserError(f"model.n_code: must be from 1 to the {self.n_input} inputs, got {n_code}")
+        if n_code > self.n_input:
+            raise UserError(f"model.n_code: must be at most the {self.n_input} inputs, got {n_code}")
         self.start = start
         self.register_buffer("center", torch.zeros(self.n_input))
         self.down = nn.Parameter(nn.init.orthogonal_(torch.empty(n_code, self.n_input)))

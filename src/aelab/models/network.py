@@ -2,15 +2,17 @@
 
 from itertools import pairwise
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aelab.errors import UserError
-from aelab.functional.activation import ACTIVATIONS, UNITS, Unit
+from aelab.functional.activation import ACTIVATIONS, UNITS, Activation, Unit
 from aelab.functional.activation import activation as activation_by_name
-from aelab.functional.initialization import initialize
+from aelab.functional.initialization import Initialization, initialize
+from aelab.ranges import Count, Length, Widths
 from aelab.rbm.layer import Layer
 
 
@@ -20,10 +22,7 @@ class MLP:
     ``tied``: the decoder uses the transposed weights of the encoder, with biases of its own.
     """
 
-    def __init__(self, widths: list[int], activation: str, initialization: str, tied: bool):
-        if any(w < 1 for w in widths):
-            raise UserError(f"model.network.widths: every width must be at least 1, got {widths}")
-        activation_by_name(activation, "model.network.activation")
+    def __init__(self, widths: Widths, activation: Activation, initialization: Initialization, tied: bool):
         self.widths, self.activation, self.initialization, self.tied = widths, activation, initialization, tied
 
     def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
@@ -45,14 +44,14 @@ class MLP:
         for n_in, n_out in pairwise(sizes):
             modules += [nn.Linear(n_in, n_out), activation_by_name(self.activation)]
         stack = nn.Sequential(*modules[:-1])
-        initialize(stack, self.initialization, self.activation, "model.network.initialization")
+        initialize(stack, self.initialization, self.activation)
         return stack
 
 
 class Single(MLP):
     """x → code and code → x by one linear layer each; untied, the decoder only starts as the encoder's transpose."""
 
-    def __init__(self, initialization: str, tied: bool):
+    def __init__(self, initialization: Initialization, tied: bool):
         super().__init__([], "linear", initialization, tied)
 
     def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
@@ -89,10 +88,9 @@ def as_layer(encoder: nn.Sequential, code: nn.Module, decoder: nn.Sequential, li
 class Conv:
     """Strided 4 × 4 convolutions, halving the image once per entry of ``channels``, and the mirror image back."""
 
-    def __init__(self, channels: list[int], activation: str, initialization: str):
-        if not channels or any(c < 1 for c in channels):
-            raise UserError(f"model.network.channels: needs channel counts of at least 1, got {channels}")
-        activation_by_name(activation, "model.network.activation")
+    def __init__(
+        self, channels: Annotated[list[Count], Length(1, 20)], activation: Activation, initialization: Initialization
+    ):
         self.channels, self.activation, self.initialization = channels, activation, initialization
 
     def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
@@ -101,7 +99,7 @@ class Conv:
         for n_in, n_out in zip([1, *self.channels], self.channels):
             modules += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), activation_by_name(self.activation)]
         stack = nn.Sequential(*modules, nn.Flatten(), nn.Linear(self.channels[-1] * prod(sizes[-1]), n_code))
-        initialize(stack, self.initialization, self.activation, "model.network.initialization")
+        initialize(stack, self.initialization, self.activation)
         return stack
 
     def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
@@ -117,7 +115,7 @@ class Conv:
                 nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1, output_padding=odd),
             ]
         stack = nn.Sequential(*modules, nn.Flatten())
-        initialize(stack, self.initialization, self.activation, "model.network.initialization")
+        initialize(stack, self.initialization, self.activation)
         return stack
 
     def _sizes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:

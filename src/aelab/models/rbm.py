@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.likelihood import log_odds
-from aelab.models.by_rule import ByRule, check_inputs, require
+from aelab.models.by_rule import ByRule, check_inputs
 from aelab.models.filters import Filters
 from aelab.models.training import WATCHED
+from aelab.ranges import Count
 from aelab.rbm import contrastive_divergence as cd
 from aelab.rbm import monitors
 from aelab.rbm.density import Density, of_rbm
@@ -38,10 +39,9 @@ class RBM(ByRule):
     _turn = 0  # tempered chains exchange from an even rung and from an odd one in turns
 
     def __init__(
-        self, shape: tuple[int, ...], n_hidden: int, visible: Unit, hidden: Unit, learn_variance: bool, recipe: Recipe
+        self, shape: tuple[int, ...], n_hidden: Count, visible: Unit, hidden: Unit, learn_variance: bool, recipe: Recipe
     ):
         super().__init__(shape, "bernoulli" if visible == "bernoulli" else "gaussian")
-        require(n_hidden >= 1, "n_hidden", n_hidden, "must be at least 1")
         if recipe.sparsity_cost and hidden != "bernoulli":
             raise UserError(
                 f"model.recipe.sparsity_cost: {hidden} hidden units have no activity to make sparse; set it to 0"

@@ -8,10 +8,12 @@ from aelab.data.batches import Data
 from aelab.data.parts import Split
 from aelab.errors import UserError
 from aelab.functional import sparsity
+from aelab.functional.activation import Activation
 from aelab.functional.drawing import units
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.base import Base, Likelihood, Output
 from aelab.models.network import MLP, Conv
+from aelab.ranges import Count, Inside, NonNegative
 
 
 class Sparse(Autoencoder):
@@ -23,22 +25,18 @@ class Sparse(Autoencoder):
     def __init__(
         self,
         shape: tuple[int, ...],
-        n_code: int,
-        code: str,
+        n_code: Count,
+        code: Activation,
         network: MLP | Conv,
         likelihood: Likelihood,
-        penalty: float,
-        target: float | None,
+        penalty: NonNegative,
+        target: Inside | None,
     ):
         super().__init__(shape, n_code, code, network, likelihood)
-        if not 0 <= penalty < float("inf"):
-            raise UserError(f"model.penalty: the weight of the penalty must be at least 0, got {penalty}")
         if target is not None and code != "sigmoid":
             raise UserError(
                 f"model.target: needs model.code=sigmoid, got {code}; or take the L1 penalty, model.target=null"
             )
-        if target is not None and not 0 < target < 1:
-            raise UserError(f"model.target: the mean activation to aim at must be in (0, 1), got {target}")
         self.penalty, self.target = penalty, target
         self.active_above = 0.5 if code == "sigmoid" else 0.0  # a logistic unit is never quite 0
 

@@ -15,6 +15,7 @@ from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import Base, Likelihood
 from aelab.models.network import MLP, Conv, TransposedLinear, as_layer
 from aelab.models.sparse import sparse_figures, sparse_metrics, units_active
+from aelab.ranges import Count, Fraction, NonNegative, Positive
 from aelab.rbm.layer import Layer
 
 AVERAGED_OVER = 100  # minibatches, about, in the running mean of BatchTopK's threshold
@@ -45,26 +46,30 @@ class TopK(Base):
     def __init__(
         self,
         shape: tuple[int, ...],
-        n_code: int,
+        n_code: Count,
         code: Literal["linear", "relu"],
         network: MLP | Conv,
         likelihood: Likelihood,
         selection: Literal["top_k", "batch_top_k", "lifetime"],
-        k: int,
-        k_start: int,
-        anneal: float,
-        alpha: float | None,
+        k: Count | None,
+        k_start: Count | None,
+        anneal: Fraction,
+        alpha: Positive | None,
         pre_bias: bool,
         unit_norm: bool,
-        auxiliary: float,
-        k_auxiliary: int,
-        dead_after: int,
+        auxiliary: NonNegative,
+        k_auxiliary: Count | None,
+        dead_after: Count,
     ):
         super().__init__(shape, likelihood)
-        check(n_code, k, k_start, anneal, alpha, auxiliary, k_auxiliary, dead_after)
-        self.selection, self.k, self.k_start, self.anneal, self.alpha = selection, k, k_start, anneal, alpha
+        self.k = at_most(n_code, "k", k, n_code // 12)
+        self.k_start = at_most(n_code, "k_start", k_start, 4 * self.k)
+        self.k_auxiliary = at_most(n_code, "k_auxiliary", k_auxiliary, n_code // 4)
+        if self.k_start < self.k:
+            raise UserError(f"model.k_start: must be at least model.k={self.k}, to which it falls, got {k_start}")
+        self.selection, self.anneal, self.alpha = selection, anneal, alpha
         self.pre_bias, self.unit_norm = pre_bias, unit_norm
-        self.auxiliary, self.k_auxiliary, self.dead_after = auxiliary, k_auxiliary, dead_after
+        self.auxiliary, self.dead_after = auxiliary, dead_after
         self.n_code = n_code
         self.rectifier = activation(code)
         self.encoder = network.encoder(shape, n_code)
@@ -182,18 +187,10 @@ class TopK(Base):
         return sparse_figures(self, data, 0.0)
 
 
-def check(n_code, k, k_start, anneal, alpha, auxiliary, k_auxiliary, dead_after) -> None:
-    """Raise ``UserError`` for a value outside its range."""
-    if n_code < 1:
-        raise UserError(f"model.n_code: must be at least 1, got {n_code}")
-    for key, value in (("k", k), ("k_start", k_start), ("k_auxiliary", k_auxiliary)):
-        if not 1 <= value <= n_code:
-            raise UserError(f"model.{key}: must be from 1 to the {n_code} code units, got {value}")
-    if not 0 <= anneal <= 1:
-        raise UserError(f"model.anneal: must be a fraction of training in [0, 1], got {anneal}; 0 starts at k")
-    if alpha is not None and not 0 < alpha < float("inf"):
-        raise UserError(f"model.alpha: must be above 0, got {alpha}; null keeps every unit")
-    if not 0 <= auxiliary < float("inf"):
-        raise UserError(f"model.auxiliary: the weight of a loss must be at least 0, got {auxiliary}")
-    if dead_after < 1:
-        raise UserError(f"model.dead_after: must be at least 1 image, got {dead_after}")
+def at_most(n_code: int, key: str, units: int | None, default: int) -> int:
+    """``units``, or where it is None ``default``, as far as there are so many."""
+    if units is None:
+        return min(max(1, default), n_code)
+    if units > n_code:
+        raise UserError(f"model.{key}: must be at most the {n_code} code units, got {units}; null follows model.n_code")
+    return units

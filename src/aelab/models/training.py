@@ -184,7 +184,7 @@ class Trained(pl.LightningModule):
         """Corrupt, encode, decode, compare with the clean input, update."""
         plan = self.training_plan
         x, weight = self.corrupted(batch.x)
-        evaluations: list[tuple[Output, dict[str, Tensor]]] = []
+        evaluations: list[tuple[Any, dict[str, Tensor]]] = []
 
         def closure() -> Tensor:  # an optimiser with a line search calls it several times
             self._tell("on_before_zero_grad", optimizer)

@@ -1,6 +1,6 @@
 """The variational autoencoder (Kingma & Welling 2013), also on the importance-weighted bound (Burda et al. 2015)."""
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from aelab.models import vae_evaluation, vae_figures
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import DRAWS, Base, Likelihood
 from aelab.models.network import MLP, Conv
+from aelab.ranges import Count, Fraction, Interval, NonNegative, Positive
+
+Samples = Annotated[int, Interval(1, 10_000)]  # of a code, all of them in memory at once
 
 
 class Inference(NamedTuple):
@@ -43,26 +46,18 @@ class VAE(Base):
     def __init__(
         self,
         shape: tuple[int, ...],
-        n_code: int,
+        n_code: Count,
         network: MLP | Conv,
         likelihood: Likelihood,
-        sigma: float,
+        sigma: Positive,
         objective: Literal["elbo", "iwae"],
-        samples: int,
-        beta: float,
-        warmup: float,
-        free_bits: float,
+        samples: Samples,
+        beta: NonNegative,
+        warmup: Fraction,
+        free_bits: NonNegative,
         path_gradient: bool,
     ):
         super().__init__(shape, likelihood)
-        check(n_code=n_code, samples=samples)
-        for key, value in (("beta", beta), ("free_bits", free_bits)):
-            if not 0 <= value < float("inf"):
-                raise UserError(f"model.{key}: must be at least 0, got {value}")
-        if not 0 <= warmup <= 1:
-            raise UserError(f"model.warmup: must be a fraction of training in [0, 1], got {warmup}; 0 is no warm-up")
-        if not 0 < sigma < float("inf"):
-            raise UserError(f"model.sigma: a standard deviation must be above 0, got {sigma}")
         if objective == "iwae" and free_bits:
             raise UserError("model.free_bits: the importance-weighted bound has no KL of its own; set it to 0")
         if objective == "iwae" and path_gradient:
@@ -166,10 +161,3 @@ def normal(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 def sampled_kl(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     """log q(z_j) − log p(z_j) averaged over the samples z (k, batch, code), (batch, code): KL(q_j ‖ p_j) on average."""
     return 0.5 * (z.square() - elbo.standardised(z, mean, log_var).square() - log_var).mean(0)
-
-
-def check(**at_least_one: int) -> None:
-    """Raise ``UserError`` for a count below 1."""
-    for key, value in at_least_one.items():
-        if value < 1:
-            raise UserError(f"model.{key}: must be at least 1, got {value}")

@@ -3,13 +3,14 @@
 import logging
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 
 from aelab.data.batches import Data
-from aelab.errors import UserError
 from aelab.functional.progress import bar
 from aelab.models.base import Base
+from aelab.ranges import MOST, Count, Inside, Interval, Natural
 from aelab.rbm.annealing import annealed_log_likelihood
 from aelab.rbm.bracket import Sampling, bracket_log_z, log_likelihood
 from aelab.rbm.partition import LIMIT, enumerable_units, log_z_exact
@@ -17,6 +18,8 @@ from aelab.rbm.path import path_to
 from aelab.rbm.temperatures import by_sample_size, paper
 
 log = logging.getLogger("aelab")
+
+AtLeastTwo = Annotated[int, Interval(2, MOST)]  # one has no standard error
 
 
 @dataclass(frozen=True)
@@ -32,30 +35,17 @@ class Likelihood:
     for other models, for grey levels under Bernoulli units, and for rectified units, which have no likelihood.
     """
 
-    every: int | None
-    exact: int | bool
-    runs: int
-    temperatures: str
-    step_ess: float
-    samples: int
-    raise_inputs: int
-    ensembles: int
-    burn_in: int
-    draws: int
-    thin: int
-
-    def __post_init__(self) -> None:
-        least = {"runs": 2, "samples": 1, "ensembles": 2, "burn_in": 1, "draws": 1, "thin": 1, "every": 1}
-        for key, smallest in {**least, "exact": 0, "raise_inputs": 0}.items():
-            value = getattr(self, key)
-            if value is not None and value < smallest:
-                raise UserError(f"evaluate.likelihood.{key}: must be at least {smallest}, got {value}")
-        if self.exact > LIMIT:
-            raise UserError(f"evaluate.likelihood.exact: must be at most {LIMIT} units, got {self.exact}")
-        if not 0 < self.step_ess < 1:
-            raise UserError(f"evaluate.likelihood.step_ess: must be between 0 and 1, got {self.step_ess}")
-        if self.temperatures not in ("adapted", "paper"):
-            raise UserError(f"evaluate.likelihood.temperatures: expected adapted or paper, got {self.temperatures}")
+    every: Count | None
+    exact: Annotated[int, Interval(0, LIMIT)] | bool
+    runs: AtLeastTwo
+    temperatures: Literal["adapted", "paper"]
+    step_ess: Inside
+    samples: Count
+    raise_inputs: Natural
+    ensembles: AtLeastTwo
+    burn_in: Count
+    draws: Count
+    thin: Count
 
     def __call__(self, model: Base, data: Data) -> dict[str, float]:
         density, x = model.density(), data.test.x

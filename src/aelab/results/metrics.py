@@ -12,12 +12,12 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.data.parts import Split
-from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models import vae_evaluation
 from aelab.models.base import Base
 from aelab.models.vae import VAE
+from aelab.ranges import Count, Natural, Positive
 
 Figures = dict[str, float]
 
@@ -88,12 +88,8 @@ class Probe:
     alike to unit variance on average, so that a unit that is seldom active is not blown up.
     """
 
-    c: float
+    c: Positive
     scale: Literal["each", "all"]
-
-    def __post_init__(self) -> None:
-        if not 0 < self.c < math.inf:
-            raise UserError(f"evaluate.probe.c: must be above 0, got {self.c}")
 
     def __call__(self, model: Base, data: Data) -> Figures:
         labelled = labelled_codes(model, data)
@@ -119,11 +115,7 @@ class Probe:
 class NearestNeighbours:
     """``knn_error``: errors of the vote of the ``neighbours`` nearest training codes, % of the test set."""
 
-    neighbours: int
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise UserError(f"evaluate.knn.neighbours: must be at least 1, got {self.neighbours}; null leaves it out")
+    neighbours: Count
 
     def __call__(self, model: Base, data: Data) -> Figures:
         from sklearn.neighbors import KNeighborsClassifier
@@ -140,11 +132,7 @@ class NearestNeighbours:
 class ImportanceSampling:
     """``nll`` of a variational autoencoder, nats: −log p(x) by ``samples`` draws of q for each test sample; 0: none."""
 
-    samples: int
-
-    def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise UserError(f"evaluate.nll_samples: must be at least 0, got {self.samples}")
+    samples: Natural
 
     def __call__(self, model: Base, data: Data) -> Figures:
         if not self.samples or not isinstance(model, VAE):

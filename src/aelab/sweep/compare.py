@@ -10,7 +10,7 @@ from aelab.config.schema import role_of
 from aelab.errors import UserError
 from aelab.files import read_json, write_text
 from aelab.results import tables
-from aelab.run.folder import last_stage, read_history, run_folders
+from aelab.runs.folder import last_stage, read_history, run_folders
 from aelab.watch.provenance import kind_of
 
 if TYPE_CHECKING:

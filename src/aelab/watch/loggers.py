@@ -8,6 +8,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from aelab.config.build import asks_for, build
 from aelab.errors import UserError
+from aelab.ranges import Natural
 from aelab.results.evaluation import alone
 from aelab.watch import conventions
 from aelab.watch.wandb_run import WandbRun
@@ -54,7 +55,7 @@ def wandb_logger(
     group: str | None,
     job_type: str | None,
     tags: list[str],
-    pictures_every: int,
+    pictures_every: Natural,
     histograms: bool,
     watch: bool,
     artifacts: bool,
@@ -76,11 +77,6 @@ def wandb_logger(
         for tag in given:
             if not 0 < len(tag) <= 64:
                 raise UserError(f"{key}: {tag!r} must have 1 to 64 characters; give another word")
-
-    if pictures_every < 0:
-        raise UserError(
-            f"logger.pictures_every: must be at least 0, got {pictures_every}; 0 shows them at the end only"
-        )
     about = {"project": project, "entity": entity, "name": name, "notes": notes}
     about |= {"group": group, "job_type": job_type, "tags": tags}
     return WandbRun(folder, settings, wanted(mode), about, pictures_every, histograms, watch, artifacts)

@@ -1,7 +1,7 @@
 """task=encode, reconstruct, denoise, sample, interpolate, score: a finished run, or a chain, applied to rows."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from aelab import files, log
-from aelab.config.build import build, locate
+from aelab.config.build import build
 from aelab.config.overrides import plain
+from aelab.config.targets import locate, refuse_strangers
 from aelab.data import schemas
 from aelab.data.incoming import Incoming, incoming, of_split
 from aelab.data.parts import Split
@@ -23,7 +24,7 @@ from aelab.errors import UserError
 from aelab.functional.progress import bar
 from aelab.models.applied import Applied
 from aelab.results.written import Piece, write
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 SCORES = "training_scores.npy"  # of a run folder: the score of each training row, sorted
 
@@ -51,18 +52,20 @@ def use(cfg: DictConfig, overrides: list[str]) -> list[str]:
     if cfg.out is None:
         raise UserError(f"out: task={cfg.task} needs a file to write, such as out={cfg.task}.csv or .npy, .parquet")
     folder, out = run_folder.last_stage(Path(cfg.run), "run"), Path(cfg.out)
-    applied = load(folder, run_folder.read_config(folder, "run").evaluate.weights)
+    cfg_of_run = run_folder.read_config(folder, "run")
+    refuse_strangers({"data": plain(cfg_of_run)["data"]}, cfg.trust, "run")
+    applied = load(folder, cfg_of_run.evaluate.weights, cfg.trust)
     job = Job(applied, rows_of(cfg, folder, overrides, applied.schema) if cfg.task != "sample" else None, folder, cfg)
     return {"encode": encode, "reconstruct": reconstruct, "denoise": denoise, "sample": sample,
             "interpolate": interpolate, "score": score}[cfg.task](job, out)  # fmt: skip
 
 
-def load(folder: Path, weights: str) -> Applied:
+def load(folder: Path, weights: str = "last", trust: Sequence[str] = ()) -> Applied:
     """The model of the run in ``folder``, with what turns rows into its inputs; where that is lost, for tensors only.
 
     Of a chain's folder it is the last stage's.
     """
-    model = run_folder.load(folder, weights)
+    model = run_folder.load(folder, weights, trust)
     folder = run_folder.last_stage(folder, "load")
     threshold = run_folder.read_config(folder, "load").data.get("binarize") == "threshold"
     try:

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from aelab.config.build import check, made_from_layers, resolved
+from aelab.config.build import made_from_layers, resolved
+from aelab.config.check import check
+from aelab.config.memory import TooLarge
 from aelab.config.messages import one_line
 from aelab.config.overrides import plain
 from aelab.data.batches import Data, Split
@@ -22,11 +24,11 @@ from aelab.models.base import Base
 from aelab.models.training import make_optimizer
 from aelab.rbm.layer import Layer
 from aelab.results.evaluation import build_evaluators
-from aelab.run.assembly import build_data, build_in_training, training_of
-from aelab.run.callbacks import build_callbacks
-from aelab.run.plan import Plan
-from aelab.run.sources import Sources
-from aelab.run.train import check_devices
+from aelab.runs.assembly import build_data, build_in_training, training_of
+from aelab.runs.callbacks import build_callbacks
+from aelab.runs.plan import Plan
+from aelab.runs.sources import Sources
+from aelab.runs.train import check_devices
 
 
 @contextmanager
@@ -96,12 +98,18 @@ def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Base | None:
             model = build_in_training(plan.config, data, layers)
         size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         torch.empty(size, dtype=torch.uint8, device="cpu")  # no page of it is touched
+    except TooLarge as error:
+        raise UserError(f"{size_key(plan)}:{str(error).partition(':')[2]}") from error
     except (RuntimeError, OverflowError, TypeError) as error:
         text = str(error).lower()
         if not any(word in text for word in ("overflow", "allocate", "memory")):
             return None
-        where = next((key for part in plan.parts for key in part.by_key if part.place_of(key)), "model")
-        raise UserError(f"{where}: a model of this size does not fit into memory; give fewer units") from error
+        raise UserError(f"{size_key(plan)}: a model of this size does not fit into memory; give fewer units") from error
     with suppress(RuntimeError):  # it may want numbers that are not there; what it refuses by name comes through
         model.initialize_from(data)
     return model
+
+
+def size_key(plan: Plan) -> str:
+    """The key that says how many units a stage has, which the chain's own stands for."""
+    return next((key for part in plan.parts for key in part.by_key if part.place_of(key)), "model")

@@ -12,7 +12,7 @@ from aelab.clock import processor
 from aelab.errors import UserError
 from aelab.results import tables
 from aelab.results.history import Measured, Paper, as_text, paper_of, read_measured, read_papers, rows, with_table
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 BEGIN, END = "<!-- made by: aelab task=results out=README.md -->", "<!-- end of the table -->"
 PACKAGES = ("torch", "pytorch-lightning", "scikit-learn")

@@ -1,5 +1,6 @@
 """A finished run measured again: its weights and its data as they were, one evaluator of the present command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,27 +8,31 @@ import torch
 
 from aelab import files, log
 from aelab.config.build import build
+from aelab.config.overrides import plain
+from aelab.config.targets import refuse_strangers
 from aelab.errors import UserError
 from aelab.results.evaluation import finite
-from aelab.run import folder as run_folder
-from aelab.run.assembly import build_data
+from aelab.runs import folder as run_folder
+from aelab.runs.assembly import build_data
 from aelab.watch.wandb_run import tell_later
 
 
 @torch.no_grad()
-def measure_again(folder: Path, name: str, node: dict[str, Any]) -> dict[str, float]:
+def measure_again(folder: Path, name: str, node: dict[str, Any], trust: Sequence[str]) -> dict[str, float]:
     """``test/…`` of the evaluator that ``node`` says, added to the run's metrics.json and to its W&B run.
 
-    The weights are those that the run was tested with. Raises ``UserError`` for a folder that holds no finished run.
+    The weights are those that the run was tested with; ``trust`` is :func:`aelab.load`'s. Raises ``UserError`` for a
+    folder that holds no finished run.
     """
     folder = run_folder.last_stage(folder, "run")
     cfg = run_folder.read_config(folder, "run")
+    refuse_strangers({"data": plain(cfg)["data"]}, trust, "run")
     path = folder / "metrics.json"
     if not path.exists():
         raise UserError(f"run: {folder} holds no finished run; finish it first, aelab resume={folder}")
     with run_folder.claimed(folder, "run"):
         evaluator = build(node, f"evaluate.{name}")
-        model = run_folder.load(folder, cfg.evaluate.weights)
+        model = run_folder.load(folder, cfg.evaluate.weights, trust)
         layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []
         with log.phase(f"reading {cfg.data.name}"):
             data = build_data(cfg, layers)

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from aelab import log
-from aelab.run.checkpoint import EpochEnd
+from aelab.runs.checkpoint import EpochEnd
 
 LINES = 10  # epochs that are said of a whole training where there is no bar, but for one every
 SECONDS = 10.0

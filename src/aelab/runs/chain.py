@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import files
-from aelab.config.build import check, resolved
+from aelab.config.build import resolved
+from aelab.config.check import check
 from aelab.config.overrides import changes, plain, quoted
+from aelab.config.targets import packages
 from aelab.errors import UserError
 from aelab.results import report
-from aelab.run import folder as run_folder
-from aelab.run import stages
-from aelab.run.chain_keys import of_run, own_groups, refuse_what_reaches_no_stage
-from aelab.run.plan import Plan, plan
-from aelab.run.stages import Stage, Wanted
+from aelab.runs import folder as run_folder
+from aelab.runs import stages
+from aelab.runs.chain_keys import of_run, own_groups, refuse_what_reaches_no_stage
+from aelab.runs.plan import Plan, plan
+from aelab.runs.stages import Stage, Wanted
+from aelab.runs.unused import refuse_unused, without_unused
 from aelab.watch.loggers import how_to_look
 
 if TYPE_CHECKING:
-    from aelab.run.sources import Sources
+    from aelab.runs.sources import Sources
 
 LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST with 30 units, 7.90 after 30
 
@@ -46,8 +49,8 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
 
     All that can be wrong in any stage is found before the first one starts.
     """
-    from aelab.run.rehearsal import rehearse, speaking_of
-    from aelab.run.sources import Sources
+    from aelab.runs.rehearsal import rehearse, speaking_of
+    from aelab.runs.sources import Sources
 
     check(resolved(cfg))
     chosen = f"chain={command.choices['chain']}"
@@ -55,6 +58,11 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
     sources = Sources()
     kinds = [kind for kind in cfg.chain.stages if cfg.chain[kind].get("like") is None]
     refuse_what_reaches_no_stage([*command.given, *of_experiment(cfg, command)], command.choices["chain"], kinds)
+    for number, stage in enumerate(plans):
+        with speaking_of(stage):
+            for where in stage.own_places():
+                refuse_unused(stage.config.model, command.given, {}, f"{where}.")
+            plans[number] = without_unused(stage)
     rehearse(plans, sources, folder)
     begin(folder, cfg, command.given)
     done: dict[str, Stage] = {}
@@ -97,7 +105,7 @@ def run_stage(
     cfg: DictConfig, stage: Plan, command: Command, source: Any, number: str, place: Path, resume: bool
 ) -> None:
     """Run a stage in ``place``, or go on with it there: an ordinary run, left with its ordinary command."""
-    from aelab.run.train import run
+    from aelab.runs.train import run
 
     report.say(f"{number} {stage.name}  {stage.words}")
     words = ordinary_command(stage, cfg.below, command)
@@ -148,7 +156,7 @@ def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
         raise UserError(f"hydra.run.dir: {folder} holds a run already; choose another")
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / "command.txt", shlex.join(["aelab", *given]) + "\n")
-    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg))
+    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def baselines(cfg: DictConfig, sources: "Sources", done: dict[str, Stage], main: str) -> dict[str, float]:
@@ -167,12 +175,13 @@ def logistic_pca_error(cfg: DictConfig, sources: "Sources", folder: Path) -> flo
     """Squared error of a test image for logistic PCA with linear codes as large as that run's; None for real data."""
     from aelab.functional.likelihood import squared_error
     from aelab.functional.logistic_pca import fit_linear_logistic_pca, reconstruct
-    from aelab.run.assembly import build_data
+    from aelab.runs.assembly import build_data
 
     data = build_data(cfg, [], sources.of(plain(cfg.data)))
     if not data.unit_interval:
         return None
-    n_code = run_folder.load(folder).encode(data.test.x[:1]).shape[1]
+    own = packages(plain(cfg))
+    n_code = run_folder.load(folder, trust=own).encode(data.test.x[:1]).shape[1]
     W, pca = fit_linear_logistic_pca(data.train_for_evaluation.x, n_code, LOGISTIC_PCA_EPOCHS)
     return float(squared_error(reconstruct(pca, data.test.x @ W), data.test.x))
 

@@ -1,6 +1,7 @@
 """``task=report``: the page of a run, a chain or a sweep, out of what its folder holds."""
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,39 +9,41 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from aelab import files
-from aelab.config.build import asks_for, build
+from aelab.config.build import build, made_from_layers
+from aelab.config.overrides import plain
+from aelab.config.targets import refuse_strangers
 from aelab.data.batches import Data
 from aelab.errors import UserError
 from aelab.results.page.document import Section, Table, document
 from aelab.results.page.live import chain_part, decoder_part, pca_part
 from aelab.results.report import LINES
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 from aelab.watch.provenance import code_state, settings
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb")
 AS_GOOD = 0.98  # of PCA's error: with less gained than that, PCA is enough
 
 
-def write_page(folder: Path, out: Path) -> None:
-    """Write the page of ``folder`` to ``out``, whole or not at all."""
+def write_page(folder: Path, out: Path, trust: Sequence[str]) -> None:
+    """Write the page of ``folder`` to ``out``, whole or not at all; ``trust`` as :func:`aelab.load` has it."""
     if (folder / "leaderboard.csv").exists():
         page = sweep_page(folder)
     elif (folder / "chain.json").exists():
-        page = chain_page(folder)
+        page = chain_page(folder, trust)
     else:
-        page = run_page(folder)
+        page = run_page(folder, trust)
     out.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(out, page)
 
 
-def run_page(folder: Path) -> str:
+def run_page(folder: Path, trust: Sequence[str]) -> str:
     """What was asked, what came of it beside PCA, the model live, every picture."""
     title, metrics = title_of(folder), metrics_of(folder)
-    sections = [asked(folder), figures_of_merit(metrics), live(folder), pictures(folder), configuration(folder)]
+    sections = [asked(folder), figures_of_merit(metrics), live(folder, trust), pictures(folder), configuration(folder)]
     return document(title, verdict(metrics), [section for section in sections if section is not None])
 
 
-def chain_page(folder: Path) -> str:
+def chain_page(folder: Path, trust: Sequence[str]) -> str:
     """As a run's, with a table of the stages."""
     about = files.read_json(folder / "chain.json")
     main = run_folder.last_stage(folder, "run")
@@ -49,7 +52,14 @@ def chain_page(folder: Path) -> str:
     names = [name for name in LINES if any(name in stage for stage in measured.values())]
     rows = [[stage, *(values.get(name) for name in names)] for stage, values in measured.items()]
     stages = Section("Stages, in order", table=Table(["stage", *(LINES[name] for name in names)], rows))
-    sections = [asked(folder), figures_of_merit(metrics), stages, live(main), pictures(folder), configuration(main)]
+    sections = [
+        asked(folder),
+        figures_of_merit(metrics),
+        stages,
+        live(main, trust),
+        pictures(folder),
+        configuration(main),
+    ]
     return document(title_of(main), verdict(metrics), [section for section in sections if section is not None])
 
 
@@ -110,9 +120,9 @@ def figures_of_merit(metrics: dict[str, float]) -> Section:
     return Section("Figures of merit, test set", table=Table(["what", "value", "name in metrics.json"], rows))
 
 
-def live(folder: Path) -> Section | None:
+def live(folder: Path, trust: Sequence[str]) -> Section | None:
     """The decoder, PCA's plane and the Gibbs chain, where the page can compute them."""
-    model, data = run_folder.load(folder), data_of(folder)
+    model, data = run_folder.load(folder, trust=trust), data_of(folder, trust)
     parts = [decoder_part(model, data), chain_part(model, data)]
     parts += [pca_part(data)] if parts[0] is not None else []
     words = "The weights are in this page: what is shown is computed here, without a network."
@@ -120,11 +130,12 @@ def live(folder: Path) -> Section | None:
     return Section("The model, live", words, live=found) if found else None
 
 
-def data_of(folder: Path) -> Data:
+def data_of(folder: Path, trust: Sequence[str]) -> Data:
     """The data that the run in ``folder`` was trained and tested on."""
     cfg = run_folder.read_config(folder, "run")
+    refuse_strangers({"data": plain(cfg)["data"]}, trust, "run")
     below = folder / "below.pt"
-    stands = below.exists() and not asks_for(cfg.model, "below")
+    stands = below.exists() and not made_from_layers(cfg.model)
     layers = run_folder.read_layers(folder, "run", "below.pt") if stands else []
     return build(cfg.data, "data", seed=cfg.seed, batch_size=1, below=layers)
 

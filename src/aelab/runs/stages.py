@@ -20,7 +20,7 @@ from aelab import files, locks
 from aelab.config.overrides import plain
 from aelab.config.schema import that_change
 from aelab.errors import UserError
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 MATHEMATICS = 3  # raise it when a change of the code changes what a stage learns: old stages are then not found
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab import log, signals
-from aelab.config.overrides import quoted, typed
+from aelab.config.overrides import plain, quoted, typed
 from aelab.config.schema import role_of_override, roots, that_change
+from aelab.config.targets import packages, refuse_strangers
 from aelab.errors import UserError
-from aelab.run import folder as run_folder
+from aelab.runs import folder as run_folder
 
 
 def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
@@ -18,6 +19,10 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
     """
     folder = Path(cfg.resume)
     old = run_folder.read_config(folder)
+    run_folder.refuse_links(folder, "resume")
+    if isinstance(old.get("callbacks"), DictConfig):
+        old.callbacks.pop("pruning", None)  # a study that a folder names is not gone to
+    refuse_strangers(plain(old), cfg.trust, "resume")
     if "chain" in old and old.chain.stages:
         raise UserError(f"resume: {folder} is a chain's; give its own command again, see {folder / 'command.txt'}")
     with open_dict(old):
@@ -28,7 +33,7 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
                 old[name] = OmegaConf.merge(OmegaConf.to_container(node), old[name])  # whose keys may be others
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
-        if key == "resume":
+        if key in ("resume", "trust"):
             continue
         if not role_of_override(override).resumable:
             can = ", ".join(roots(resumable=True))
@@ -49,8 +54,14 @@ def begun_in(folder: Path, cfg: DictConfig, finished: bool) -> bool:
     return all(that_change(what, old) == that_change(what, new) for what in ("weights", "evaluation"))
 
 
-def way_on(folder: Path) -> str:
-    """The command by which a run that is stopped now goes on: there is nothing to go on from in its first epoch."""
+def way_on(folder: Path, cfg: DictConfig, own_configs: list[str]) -> str:
+    """The command by which a run that is stopped now goes on: there is nothing to go on from in its first epoch.
+
+    ``own_configs`` are the words that say where a person's own configs lie.
+    """
     if not (folder / "last.ckpt").exists():
         return signals.own_command()
-    return "aelab " + typed(f"resume={quoted(log.place(folder))}")
+    words = [*own_configs, f"resume={quoted(log.place(folder))}"]
+    if own := packages(plain(cfg)):
+        words.append(f"trust={quoted(own)}")
+    return " ".join(["aelab", *map(typed, words)])

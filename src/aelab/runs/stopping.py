@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning import callbacks
 
-from aelab.errors import UserError
+from aelab.ranges import Count, NonNegative
 from aelab.results.directions import mode_of
 
 
@@ -15,9 +15,7 @@ class EarlyStopping(callbacks.EarlyStopping):
     A run that stopped stays stopped when it is resumed, unless it is given more patience.
     """
 
-    def __init__(self, monitor: str, mode: Literal["auto", "min", "max"], patience: int, min_delta: float):
-        if patience < 1:
-            raise UserError(f"callbacks.early_stopping.patience: must be at least 1, got {patience}")
+    def __init__(self, monitor: str, mode: Literal["auto", "min", "max"], patience: Count, min_delta: NonNegative):
         super().__init__(monitor, mode=mode_of(monitor, mode), patience=patience, min_delta=min_delta)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

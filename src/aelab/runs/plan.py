@@ -14,7 +14,7 @@ from aelab.config.build import resolved
 from aelab.config.overrides import leaves, plain
 from aelab.config.schema import roots
 from aelab.errors import UserError
-from aelab.run.chain_keys import check_chain, check_single, of_run, own_groups
+from aelab.runs.chain_keys import check_chain, check_single, of_run, own_groups
 
 UNITS = ("model.n_code", "model.n_hidden")
 
@@ -50,6 +50,11 @@ class Plan(NamedTuple):
     words: str
     below: str | None
     baseline: bool
+
+    def own_places(self) -> list[str]:
+        """Where the stage's own groups stand in the chain, without those of a stage that it is like."""
+        kinds = {f"chain.{self.name}", f"chain.{self.name.rstrip('0123456789')}"}
+        return [part.where for part in self.parts if ".".join(part.where.split(".")[:2]) in kinds]
 
     def of_chain(self, line: str) -> str:
         """What an ordinary run says of one of its keys, said of the chain's key."""

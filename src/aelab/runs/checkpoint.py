@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from aelab import files, log, signals
 from aelab.errors import UserError
 from aelab.results.directions import Mode
-from aelab.run import folder as run_folder
-from aelab.run.folder import write_history
+from aelab.runs import folder as run_folder
+from aelab.runs.folder import write_history
 
 SYNC_SECONDS = 1.0  # a power cut may cost the epochs of so long; to wait for the disk after each one takes 5 to 10 ms
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aelab.config.messages import suggest
+from aelab.config.overrides import place_of
 from aelab.config.schema import role_of_override, roots
 from aelab.errors import UserError
 
@@ -99,7 +100,7 @@ def refuse_what_reaches_no_stage(given: list[str], chain: str, stages: list[str]
             continue
         if root == "below":
             raise UserError(f"below: beside chain={chain} it reaches no stage; each stands on the one before it")
-        path = (package or group).replace("/", ".")
+        path = place_of(override)
         is_group = "/" in word or "@" in word or "." not in word
         prefix = f"{group}@" if is_group else ""
         keys = " or ".join(f"{prefix}chain.{stage}.{path}" for stage in stages)

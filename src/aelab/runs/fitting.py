@@ -3,34 +3,30 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
 
 from aelab import log
-from aelab.config.build import check, resolved
-from aelab.config.schema import register
+from aelab.config.build import resolved
+from aelab.config.check import check
+from aelab.config.composing import composed, job_of
 from aelab.data.batches import Data
 from aelab.data.held import Held
 from aelab.data.scaling import Scale
 from aelab.models.applied import Applied
-from aelab.run.assembly import build_in_training
+from aelab.runs.assembly import build_in_training
 
 
-def fit(conf: Path, overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
+def fit(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
     """The model that ``overrides`` say, trained on all rows x (n, input)."""
     import pytorch_lightning as pl
     import torch
 
-    from aelab.run.train import quiet
+    from aelab.runs.train import quiet
 
-    with composed(conf, overrides) as cfg:
-        cfg = resolved(cfg)
+    with composed(overrides) as cfg:
+        cfg = resolved(job_of(cfg))
     check(cfg)
     quiet()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -52,10 +48,10 @@ def fit(conf: Path, overrides: list[str], x: np.ndarray, scale: Scale) -> Applie
     return Applied(model.cpu().eval(), data.schema, node["binarize"] == "threshold")
 
 
-def fit_chain(conf: Path, overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
+def fit_chain(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
     """The chain that ``overrides`` say, run in a folder that is taken away again."""
-    from aelab.run.applying import load
-    from aelab.run.chain import Command, run_chain
+    from aelab.runs.applying import load
+    from aelab.runs.chain import Command, run_chain
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -63,30 +59,7 @@ def fit_chain(conf: Path, overrides: list[str], x: np.ndarray, scale: Scale) -> 
         words = [f"data.path={folder}/x.npy", "data.test=1", "data.validation=1", f"data.scale={scale}"]
         words += ["data.clip=[0,1]"] if scale == "minmax" else []
         words = ["data=array", *words, *overrides, f"chain.store={folder}/store"]
-        with composed(conf, words, hydra=True) as cfg, log.quietly(bars=False):
+        with composed(words) as cfg, log.quietly(bars=False):
             choices = dict(cfg.hydra.runtime.choices)
-            del cfg.hydra
-            run_chain(resolved(cfg), folder / "chain", Command(words, choices, [], False))
+            run_chain(resolved(job_of(cfg)), folder / "chain", Command(words, choices, [], False))
         return load(folder / "chain", "last")
-
-
-@contextmanager
-def composed(conf: Path, overrides: list[str], hydra: bool = False) -> Iterator[DictConfig]:
-    """The config of a command with these ``overrides``; whatever config a program is in the middle of stays."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    register()
-    before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            cfg = compose("config", overrides, return_hydra_config=True)
-            HydraConfig.instance().set_config(cfg)
-            OmegaConf.set_struct(cfg, False)
-            if not hydra:
-                del cfg.hydra
-            yield cfg
-    finally:
-        HydraConfig.instance().cfg = before[1]
-        GlobalHydra.instance().hydra = before[0]

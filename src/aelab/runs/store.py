@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import locks
 from aelab.errors import UserError
-from aelab.run import folder as run_folder
-from aelab.run import stages
+from aelab.runs import folder as run_folder
+from aelab.runs import stages
 
 NAME = re.compile(r".+-[0-9a-f]{16}(\.fresh|\.replaced)?")  # MODEL-KEY, and its neighbours while it is run anew
 ERRORS = ("test/class_error", "test/squared_error", "test/nll", "test/loss")  # the first that there is tells how good

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import files, locks, log
+from aelab.config.overrides import plain
+from aelab.config.reading import read_plain
+from aelab.config.targets import refuse_strangers
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,17 +122,14 @@ def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise UserError(f"{key}: {folder} is no run folder (it has no config.yaml); give the folder a run printed")
+    config = read_plain(path, key)
     try:
         files.as_written(path)
     except ValueError:
         log.warn(f"{path} is not as the run wrote it, it was edited or is damaged; it is taken as it is")
-    try:
-        config = OmegaConf.load(path)
-    except Exception as error:  # whatever the YAML reader found
-        raise files.damaged(path, key, error) from error
-    if not isinstance(config, DictConfig) or "model" not in config:
+    if not isinstance(config.get("model"), dict):
         raise UserError(f"{key}: {path} is not the config of a run; give the folder a run printed")
-    return config
+    return OmegaConf.create(config)
 
 
 def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any]:
@@ -152,16 +152,18 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
     return checkpoint
 
 
-def load(folder: str | Path, weights: str = "last") -> "Base":
+def load(folder: str | Path, weights: str = "last", trust: Sequence[str] = ()) -> "Base":
     """The model of a finished (or stopped) run, in evaluation mode on the CPU, ready to encode, decode, reconstruct.
 
-    Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Raises ``UserError`` for a
-    folder that is no run's, a damaged checkpoint, or weights of another model.
+    Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Of code that is not aelab's
+    only that of the packages in ``trust`` is run. Raises ``UserError`` for a folder that is no run's, a model of other
+    code, a damaged checkpoint, or weights of another model.
     """
     from aelab.config.build import build, build_model
 
     folder = last_stage(folder, "load")
     cfg = read_config(folder, "load")
+    refuse_strangers({name: plain(cfg)[name] for name in ("model", "corruption")}, trust, "load")
     checkpoint = read_checkpoint(folder, weights, "load")
     layers = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
     about = checkpoint["aelab"]
@@ -195,6 +197,16 @@ def run_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
         what = "no folder matches" if not folders else f"none of {len(folders)} folders is a run's among those of"
         raise UserError(f"runs: {what} {', '.join(patterns)}; give run folders, for instance runs='outputs/*/*'")
     return runs, [folder for folder in folders if folder not in runs]
+
+
+def refuse_links(folder: Path, key: str) -> None:
+    """Raise ``UserError`` for a link in ``folder`` that leads out of it: a run that goes on would write through it."""
+    inside = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.match("wandb/*/logs/*"):  # W&B's own, to the log of an earlier process: nothing writes there again
+            continue
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise UserError(f"{key}: {path} is a link to {path.resolve()}, and a run writes into its own folder only")
 
 
 def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:

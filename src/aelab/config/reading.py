@@ -1,0 +1,58 @@
+"""Reading a config that somebody else may have written: as plain values, in bounded time, with nothing resolved."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from aelab.errors import UserError
+
+LARGEST = 200_000  # bytes; a run's own config has about 4,000
+DEEPEST = 50  # mappings and lists in each other
+
+
+def read_plain(path: Path, key: str) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ``UserError`` at ``key`` for anything that a run does not write itself.
+
+    That is: a file too large or nested too deeply, an alias (a few of them stand for more than any memory), a tag, an
+    interpolation (``${oc.env:…}`` would read what is nobody else's), and what is no mapping at all.
+    """
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise ValueError(f"{size} bytes are too many for a config")
+        _refuse_bombs(path.read_text())
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{key}: {path} cannot be read (it is no text)") from error
+    except Exception as error:  # whatever the YAML reader found
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{key}: {path} cannot be read ({reason[:160]})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{key}: {path} cannot be read (it is no mapping)")
+    if text := next(_interpolations(content), None):
+        raise UserError(f"{key}: {path} has the interpolation {text[:80]!r}; a run writes its values out, do the same")
+    return content
+
+
+def _refuse_bombs(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"it has the alias *{event.anchor}; a run writes its values out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
+def _interpolations(node: Any) -> Any:
+    if isinstance(node, dict):
+        for name, part in node.items():
+            yield from _interpolations(name)
+            yield from _interpolations(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from _interpolations(part)
+    elif isinstance(node, str) and "${" in node:
+        yield node
