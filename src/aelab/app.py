@@ -240,7 +240,7 @@ def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 TASKS = {
     "train": train, "stages": list_stages, "compare": compare_runs, "report": write_report, "results": show_results,
     "likelihood": measure_likelihood,
-    **dict.fromkeys(("encode", "reconstruct", "denoise", "sample", "interpolate", "score"), use_model),
+    **dict.fromkeys(("encode", "reconstruct", "denoise", "sample", "interpolate", "score", "export"), use_model),
 }  # fmt: skip
 
 

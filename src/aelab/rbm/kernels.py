@@ -21,7 +21,7 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identit
     if lower := _autocast(x):
         product = (x.to(lower) @ W.to(lower)).float()
         return ACTIVATION[activation](product if bias is None else product + bias)
-    if _onednn_takes(x, W, bias):
+    if not torch.compiler.is_exporting() and _onednn_takes(x, W, bias):  # oneDNN's is in no other program's files
         way = fastest("linear", LINEAR, (x, W, bias, activation), (*x.shape, W.shape[1]))
         return way(x, W, bias, activation)
     return _linear(x, W, bias, activation)

@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,21 +119,31 @@ def joined(tiles: np.ndarray) -> np.ndarray:
 
 
 def write_folder(out: Path, n: int, pieces: Iterator[Piece]) -> None:
-    """A PNG for each image, under its own name or its number; the folder takes its place when it is whole."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out: {out} is there already; give a new folder, or a file with .npy, .csv, .parquet or .png")
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    """A PNG for each image, under its own name or its number."""
     done = 0
-    try:
-        part.mkdir()
+    with whole_folder(out) as part:
         for piece in pieces:
-            names = piece.names or [f"{done + i:0{len(str(n - 1))}}.png" for i in range(len(images_of(piece)))]
-            for name, pixels in zip(names, images_of(piece)):
+            images = images_of(piece)
+            names = piece.names or [f"{done + i:0{len(str(n - 1))}}.png" for i in range(len(images))]
+            for name, pixels in zip(names, images):
                 place = (part / name).with_suffix(".png")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 as_image(pixels).save(place)
                 done += 1
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``out`` when it is whole; else nothing is left of it."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out: {out} is there already and not empty; give a new folder")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
         os.replace(part, out)
+    except OSError as error:
+        raise UserError(f"out: cannot write {out} ({error.strerror or error}); give another place") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -23,9 +23,10 @@ from aelab.data.table_schema import TableSchema
 from aelab.errors import UserError
 from aelab.functional.progress import bar
 from aelab.models.applied import Applied
-from aelab.results.written import Piece, write
+from aelab.results.written import Piece, whole_folder, write
 from aelab.runs import folder as run_folder
 
+ROWLESS = ("sample", "export")  # they take no rows
 SCORES = "training_scores.npy"  # of a run folder: the score of each training row, sorted
 
 
@@ -33,7 +34,7 @@ class Job(NamedTuple):
     """A model, the rows it is applied to, and what the command says of how."""
 
     applied: Applied
-    rows: Incoming
+    rows: Any  # an Incoming; None where the task takes no rows
     folder: Path
     cfg: DictConfig
 
@@ -55,9 +56,10 @@ def use(cfg: DictConfig, overrides: list[str]) -> list[str]:
     cfg_of_run = run_folder.read_config(folder, "run")
     refuse_strangers({"data": plain(cfg_of_run)["data"]}, cfg.trust, "run")
     applied = load(folder, cfg_of_run.evaluate.weights, cfg.trust)
-    job = Job(applied, rows_of(cfg, folder, overrides, applied.schema) if cfg.task != "sample" else None, folder, cfg)
+    rows = None if cfg.task in ROWLESS else rows_of(cfg, folder, overrides, applied.schema)
+    job = Job(applied, rows, folder, cfg)
     return {"encode": encode, "reconstruct": reconstruct, "denoise": denoise, "sample": sample,
-            "interpolate": interpolate, "score": score}[cfg.task](job, out)  # fmt: skip
+            "interpolate": interpolate, "score": score, "export": export}[cfg.task](job, out)  # fmt: skip
 
 
 def load(folder: Path, weights: str = "last", trust: Sequence[str] = ()) -> Applied:
@@ -160,6 +162,19 @@ def interpolate(job: Job, out: Path) -> list[str]:
     lines = torch.cat([torch.lerp(a, b, weight) for a, b in pairwise(codes)])
     write(out, len(lines), iter([piece_of(job.applied.schema, job.applied.expected(lines))]))
     return [f"{out}  ({len(lines)} rows)"]
+
+
+def export(job: Job, out: Path) -> list[str]:
+    """The model for other programs, in a folder."""
+    from aelab.results import exported
+
+    if out.suffix:
+        raise UserError(f"out: task=export writes several files, got {out}; give a folder, such as out=exported")
+    with whole_folder(out) as folder:
+        found = exported.export(job.applied, folder)
+        (folder / "config.yaml").write_text((job.folder / "config.yaml").read_text())
+    differences = ", ".join(f"{name} {value:.1g}" for name, value in found.items())
+    return [f"{out}  (onnxruntime differs from the model by at most: {differences})"]
 
 
 def score(job: Job, out: Path) -> list[str]:
