@@ -87,7 +87,7 @@ def test_a_run_says_what_it_reached_and_where_it_lies(capsys, made_data, tmp_pat
     for name in ("test/squared_error", "test/pca_squared_error", "test/psnr", "test/probe_error", "test/knn_error"):
         assert f"{metrics[name]:.4g}" in outcome.output and name in outcome.output
     assert str(folder) in outcome.output.replace("\n", "")
-    assert "images a second" in outcome.output and "seconds" in outcome.output
+    assert "images per second" in outcome.output and "seconds" in outcome.output
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "command.txt", "last.ckpt", "best.ckpt", "metrics.json", "history.csv", "figures"} <= names
     assert (folder / "command.txt").read_text().startswith("aelab logger=csv train.epochs=1 ")

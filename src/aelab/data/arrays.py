@@ -1,4 +1,4 @@
-"""What every data source returns: two matrices, a row a sample, and what is known about them."""
+"""What every data source returns: two matrices, one row per sample, and what is known about them."""
 
 import hashlib
 import math

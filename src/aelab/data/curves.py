@@ -50,7 +50,7 @@ def three_points(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 def natural_spline(x: np.ndarray, y: np.ndarray, segments: int) -> tuple[np.ndarray, np.ndarray]:
-    """The natural cubic spline y(x) through three points a row (n, 3), at segments + 1 equidistant x: two arrays.
+    """The natural cubic spline y(x) through three points per row (n, 3), at segments + 1 equidistant x: two arrays.
 
     Its second derivative is linear between knots, 0 at both ends and M = 3 (s₂ - s₁) / (h₁ + h₂) in the middle, with
     h the distances and s the slopes of the two halves. On the half of length h whose outer point is (xₑ, yₑ), with

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aelab.functional.activation import UNITS, Activation, Unit
 from aelab.ranges import OneOf
 
-INCOMING = 15  # weights a unit, Martens 2010
+INCOMING = 15  # weights per unit, Martens 2010
 SPECTRAL_RADIUS = 1.1  # Sutskever et al. 2013
 _GAIN = {"sigmoid": 4.0, "softplus": 2.0, "relu": 2**0.5, "leaky_relu": 2**0.5, "gelu": 2**0.5, "silu": 2**0.5}
 

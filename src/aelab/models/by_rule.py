@@ -15,7 +15,7 @@ from aelab.rbm.layer import Unit
 
 
 class ByRule(Base):
-    """A variant overrides ``minibatch_step`` with its rule and ``watch`` with what is looked at once an epoch.
+    """A variant overrides ``minibatch_step`` with its rule and ``watch`` with what is looked at once per epoch.
 
     ``loss`` is the reconstruction's −log p(x | code): what is watched, not what is minimised. What a run needs to go on
     where it stopped, velocities for one, are buffers, and so part of the checkpoint.

@@ -106,7 +106,7 @@ class TopK(Base):
         return round(self.k_start + (self.k - self.k_start) * done)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The code of a trained model, with ``alpha`` · k units an image."""
+        """The code of a trained model, with ``alpha`` · k units per image."""
         pre_code = self.pre_code(x)
         return pre_code if self.alpha is None else self.select_alone(pre_code, max(1, round(self.alpha * self.k)), 1)
 

@@ -15,7 +15,7 @@ from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Corruption
 from aelab.models.divergence import loss_limit, stop_if_exploded, stop_if_not_finite
 
-WATCHED = 1000  # samples that are looked at once an epoch
+WATCHED = 1000  # samples that are looked at once per epoch
 
 LEAST = 1e-12  # factor on a rate: L-BFGS divides by the step that it tries
 
@@ -211,7 +211,7 @@ class Trained(pl.LightningModule):
             getattr(listener, hook)(*(() if listener is self else (self.trainer, self)), optimizer)
 
     def record(self, terms: dict[str, Tensor]) -> None:
-        """Keep this minibatch's terms on the device; they are read once an epoch."""
+        """Keep this minibatch's terms on the device; they are read once per epoch."""
         for name, term in terms.items():
             self._terms.setdefault(name, []).append(term.detach())
 

@@ -97,7 +97,7 @@ class VAE(Base):
         return self.output(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
     def loss_terms(self, x: Tensor, out: Inference, weight: Tensor | None = None) -> dict[str, Tensor]:
-        """The ELBO's two terms, or the importance-weighted bound, negative; nats an image."""
+        """The ELBO's two terms, or the importance-weighted bound, negative; nats per image."""
         ramp = min(1.0, self.progress / self.warmup) if self.training and self.warmup else 1.0
         if self.objective == "iwae":
             log_w = self.log_likelihood(out.output, x, weight) + ramp * self.beta * out.log_ratio

@@ -20,7 +20,7 @@ FANTASY_STEPS = (1, 10, 100, 1000)
 def energies(rbm: Layer, train: Tensor, val: Tensor) -> dict[str, Tensor]:
     """Mean F(v) of training and validation samples (rows) in nats, and F(val) − F(train): it grows with overfitting.
 
-    Bernoulli visible units add ``val/pseudo_log_likelihood``, nats a sample, from one bit of each drawn at random.
+    Bernoulli visible units add ``val/pseudo_log_likelihood``, nats per sample, from one bit of each drawn at random.
     """
     here, there = free_energy(train, rbm).mean(), free_energy(val, rbm).mean()
     metrics = {"train/free_energy": here, "val/free_energy": there, "val/free_energy_gap": there - here}

@@ -27,7 +27,7 @@ LINES = {  # metric → what a person reads
     "test/perplexity_upper": "perplexity per word, at most",
     "test/lda_perplexity": "the same, LDA with as many topics",
     "test/active_units": "latent units in use",
-    "test/l0": "active code units an image",
+    "test/l0": "active code units per image",
     "test/dead_fraction": "code units never active",
     "test/fvu": "fraction of variance unexplained",
     "test/class_error": "classification error, %",
@@ -42,7 +42,7 @@ def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float],
         return
     table = table_of(metrics)
     table.add_row("training, seconds", f"{timing['train_seconds']:.1f}", "[dim]timing.json")
-    table.add_row("images a second", f"{timing['images_per_second']:,.0f}", "[dim]timing.json")
+    table.add_row("images per second", f"{timing['images_per_second']:,.0f}", "[dim]timing.json")
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"\nrun folder  {log.place(folder)}\nlook        {look}", highlight=False, markup=False)
