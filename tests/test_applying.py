@@ -1,6 +1,7 @@
 """What a finished run can do with rows: encode, reconstruct, draw, go from row to row, and say which are strange."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,6 @@ def test_mistaken_commands_are_one_line_and_write_nothing(kind, words, said, run
     given += [w for w in (f"run=run-{kind}", f"out={tmp_path}/x.npy") if not any(g[:3] == w[:3] for g in given)]
     outcome = command(capsys, *given)
     assert outcome.status == 1 and outcome.error[-1].startswith("aelab: "), outcome.error
-    import re
 
     assert re.search(f"^aelab: ({said})", outcome.error[-1]), outcome.error[-1]
     assert not list(tmp_path.iterdir()) and before == {p: p.read_bytes() for p in Path().iterdir() if p.is_file()}
@@ -265,3 +265,64 @@ def test_rows_that_are_none_are_refused_in_python(run):
         model.decode(np.zeros((3, 5)))
     with pytest.raises(UserError, match="rows: there are none"):
         aelab.load(run("array")).encode(np.zeros((0, 48)))
+
+
+TABLES = {
+    "empty": (b"", "is empty"), "a header alone": (b"age,score\n", "no rows"),
+    "one column": (b"age\n1\n2\n", "no column 'score'"),
+    "columns of one name": (b"age,score,income,job,kind,age\n1,2,3,smith,1,4\n", "'age' for one"),
+    "not UTF-8": ("age,score,income,job,kind\n1,2,3,Müller,1\n".encode("cp1252"), r"data\.encoding=cp1252"),
+    "mixed types": (b"age,score,income,job,kind\nold,2,3,smith,1\n", "'age' is 'old' in row 0"),
+    "infinite": (b"age,score,income,job,kind\ninf,2,3,smith,1\n", "'age' is infinite in row 0"),
+    "missing": (b"age,score,income,job,kind\n,2,3,smith,1\n", "'age' is missing in row 0"),
+    "a formula": (b"age,score,income,job,kind\n1,2,3,=A1+B1,1\n", "formula"),
+    "a packed file": (b"\x1f\x8b\x08rubbish", "packed"), "zero bytes": (b"age,\0\n1,2\n", "zero bytes"),
+    "a cut row": (b"age,score,income,job,kind\n1,2,3,smith\n", "cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TABLES)
+def test_tables_that_are_none_are_one_line(how, run, tmp_path, capsys):
+    raw, said = TABLES[how]
+    (tmp_path / "new.csv").write_bytes(raw)
+    words = (f"run={run('table')}", f"out={tmp_path}/out.csv", "data=table", f"data.path={tmp_path}/new.csv")
+    refused = command(capsys, "task=score", *words)
+    assert refused.status == 1 and re.search(rf"^aelab: data\.path: .*{said}", refused.error[-1]), refused.error
+    assert [p.name for p in tmp_path.iterdir()] == ["new.csv"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "age;score;income;job;kind\n40,5;0,1;9000,5;smith;1\n",
+        "kind\tjob\tage\tscore\tincome\n1\tsmith\t40.5\t0.1\t9000.5\n",
+    ],
+)
+def test_however_new_rows_are_written_they_are_the_same(text, run, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text(text)
+    do(capsys, "encode", run("table"), tmp_path / "c.npy", "data=table", f"data.path={tmp_path}/new.csv")
+    row = {"age": [40.5], "score": [0.1], "income": [9000.5], "job": ["smith"], "kind": [1]}
+    np.testing.assert_allclose(np.load(tmp_path / "c.npy"), aelab.load(run("table")).encode(row), atol=1e-6)
+
+
+ARRAYS = {
+    "no array": (lambda path: path.write_bytes(b"rubbish"), "damaged"),
+    "no rows": (lambda path: np.save(path, np.zeros((0, 48))), "is empty"),
+    "one number": (lambda path: np.save(path, np.zeros(())), "is one number"),
+    "a vector": (lambda path: np.save(path, np.zeros(5)), r"rows of shape \(\)"),
+    "another width": (lambda path: np.save(path, np.zeros((5, 7))), r"rows of shape \(7,\)"),
+    "texts": (lambda path: np.save(path, np.array([["a"] * 48])), "not numbers"),
+    "objects": (lambda path: np.save(path, np.array([[{}] * 48], object)), "Python objects"),
+    "complex": (lambda path: np.save(path, np.zeros((5, 48), complex)), "complex128"),
+    "infinite": (lambda path: np.save(path, np.full((5, 48), np.nan)), "missing in row 0"),
+}
+
+
+@pytest.mark.parametrize("how", ARRAYS)
+def test_arrays_that_are_none_are_one_line(how, run, tmp_path, capsys):
+    write, said = ARRAYS[how]
+    write(tmp_path / "new.npy")
+    words = (f"run={run('array')}", f"out={tmp_path}/out.csv", "data=array", f"data.path={tmp_path}/new.npy")
+    refused = command(capsys, "task=reconstruct", *words)
+    assert refused.status == 1 and re.search(rf"^aelab: data\.path: .*({said})", refused.error[-1]), refused.error
+    assert [p.name for p in tmp_path.iterdir()] == ["new.npy"]

@@ -66,6 +66,8 @@ def of_table(path: Path, node: dict[str, Any], at: str) -> Incoming:
 
 def of_array(path: Path, node: dict[str, Any], at: str) -> Incoming:
     array = read_array(path, node["array"], at)
+    if array.ndim == 0:
+        raise UserError(f"{at} is one number; give an array with a row for each sample")
     name = node["label"]
 
     def labels() -> np.ndarray | None:
@@ -73,7 +75,12 @@ def of_array(path: Path, node: dict[str, Any], at: str) -> Incoming:
             return None
         return read_array(path, name, f"data.label: {path}", text=True).astype(str)
 
-    return Incoming(len(array), lambda start, stop: np.asarray(array[start:stop]), at, labels=labels)
+    def take(start: int, stop: int) -> np.ndarray:
+        if isinstance(array, np.memmap):  # mapped anew: pages that were read before are given back
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[start:stop])
+        return array[start:stop]
+
+    return Incoming(len(array), take, at, labels=labels)
 
 
 def of_images(path: Path, node: dict[str, Any], schema: ArraySchema, at: str) -> Incoming:
