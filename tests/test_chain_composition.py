@@ -7,12 +7,14 @@ import shlex
 import pytest
 from helpers import CONF, OPTIONS, aelab
 from omegaconf import OmegaConf
-from tiny_chain import no_figures, planning, quick  # noqa: F401 - a fixture
+from tiny_chain import no_figures, planned, planning, quick  # noqa: F401 - a fixture
 
 from aelab import files
 from aelab.errors import UserError
 from aelab.runs import folder as run_folder
 from aelab.runs.plan import Plan
+from aelab.runs.rehearsal import rehearse
+from aelab.runs.sources import Sources
 
 CHAINS = [option for option in OPTIONS if option.startswith("chain=") and option != "chain=none"]
 
@@ -49,6 +51,11 @@ def test_every_option_of_every_group_is_taken_in_every_stage(chain):
             for plan in (plan for stage in stages for plan in of(stage, composed)):
                 assert {group: plan.options[group] for group in options} == options
                 assert plan.config.train.epochs == 3
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_every_chain_can_start_as_it_stands(chain, tmp_path):
+    rehearse(planned(chain), Sources(), tmp_path)
 
 
 def most(groups: dict[str, list[str]]) -> int:

@@ -54,6 +54,7 @@ def test_a_run_is_there_once_and_without_noise(tmp_path, capfd):
         display_name="run", project="aelab", run_group="g", job_type="train", tags=["a", "b"], notes=COMMAND
     )
     assert part.config["model.n_code"] == 2 and part.config["seed"] == 3
+    assert part.config["parameters"] > 1000 and part.config["samples.test"] == 360
     assert part.config["model.kind"] == "Autoencoder" and part.config["optimizer.kind"] == "Adam"
     assert len(part.config["code.commit"]) == 40 and part.config["code.dirty"] in (True, False)
     assert not [k for k in part.config if "_target_" in k or k.startswith(("logger", "hydra", "chain", "task"))]
@@ -169,6 +170,7 @@ def test_each_stage_of_a_chain_is_a_run_of_the_chains_group(tmp_path, capsys):
         assert (part.run["run_group"], part.run["job_type"]) == ("chain", stage)
         assert part.epochs_of("val/loss") == [0, 1] and part.exit_code == 0
         assert set(part.pictures().values()) == {1}
+        assert part.run["display_name"] == f"chain/{stage}"
         ids.add(part.run["run_id"])
     assert len(ids) == 3
     assert not (chain.folder / "wandb").exists(), "a stage is told once, by its own run"
@@ -184,6 +186,8 @@ def test_the_jobs_of_a_multirun_are_a_group(tmp_path, capsys):
     runs = [parts[0].run for parts in jobs]
     assert {r["run_group"] for r in runs} == {"codes"}
     assert [r["job_type"] for r in runs] == ["train", "train", "sweep"]
+    assert [r["display_name"] for r in runs] == ["codes/n_code=2", "codes/n_code=3", "sweep codes"]
+    assert runs[0]["tags"] == ["Autoencoder", "digits"] and "'" not in runs[0]["notes"]
     assert [parts[0].config.get("model.n_code") for parts in jobs] == [2, 3, None]
     assert [parts[0].epochs_of("val/loss") for parts in jobs[:2]] == [[0], [0]]
     assert len({r["run_id"] for r in runs}) == 3

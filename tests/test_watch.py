@@ -100,14 +100,16 @@ def test_wandb_sees_the_rate_too(tmp_path):
     assert part.epochs_of("val/loss") == [0, 1]
 
 
-def test_tensorboard_is_told_each_epoch_once_and_the_end(tmp_path):
+def test_tensorboard_is_told_each_epoch_once_and_the_end_with_its_pictures(tmp_path):
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     metrics = run(small("logger=tensorboard", *TINY), tmp_path / "run", "aelab")
-    history, told = run_folder.read_history(tmp_path / "run"), {}
+    history, told, seen = run_folder.read_history(tmp_path / "run"), {}, set()
     for file in sorted((tmp_path / "run").glob("events.out.tfevents.*")):
         events = reading.EventAccumulator(str(file)).Reload()
+        seen |= set(events.Tags()["images"])
         for name in events.Tags()["scalars"]:
             told.setdefault(name, []).extend((event.step, event.value) for event in events.Scalars(name))
+    assert {"figures/loss", "figures/reconstructions"} <= seen
     assert [step for step, _ in told["val/loss"]] == [2, 5]
     assert [value for _, value in told["val/loss"]] == pytest.approx(history["val/loss"])
     assert told["test/loss"] == [(6, pytest.approx(metrics["test/loss"]))]

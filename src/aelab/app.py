@@ -15,6 +15,7 @@ from omegaconf import DictConfig, ListConfig
 
 from aelab import log, signals
 from aelab.config.messages import one_line
+from aelab.config.offered import hide_parts, refuse
 from aelab.config.overrides import plain
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
@@ -26,6 +27,7 @@ def main() -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra hands its exceptions to us instead of printing them
     register()
+    hide_parts()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character fails no run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -50,6 +52,11 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
         import_beside_configs()
+        refuse(job.runtime.choices, overrides)
+        if job.verbose is True:
+            log.in_detail()
+        if is_multirun():
+            name_in_sweep(cfg)
         with job_of_sweep() if is_multirun() else nullcontext():
             return TASKS[cfg.task](cfg, folder, overrides)
     except Exception as error:
@@ -69,7 +76,7 @@ def leave_no_empty(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float]:
+def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float] | None:
     """One run, or a chain of them; returns its objective."""
     folder, metrics = trained(cfg, folder, overrides)
     if not is_multirun() and HydraConfig.get().runtime.choices["chain"] == "none":
@@ -78,7 +85,7 @@ def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[f
         from aelab.watch.loggers import how_to_look
 
         report.print_run(folder, metrics, read_json(folder / "timing.json"), how_to_look(folder))
-    return objective(cfg, metrics)
+    return asked_objective(cfg, metrics)
 
 
 def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, dict[str, float]]:
@@ -124,6 +131,18 @@ def job_of_sweep() -> AbstractContextManager[None]:
     return log.quietly(bars=sweep is not None and sweep.at_once == 1)
 
 
+def name_in_sweep(cfg: DictConfig) -> None:
+    """In W&B a job is called by its sweep and by what makes it another one than the others: g/n_code=8, seed=1."""
+    from aelab.sweep.jobs import settings, this_sweep
+    from aelab.sweep.summary_run import sweep_name
+
+    sweep, job = this_sweep(), HydraConfig.get()
+    if sweep is None or "group" not in (cfg.logger or ()) or cfg.logger.name or os.environ.get("WANDB_NAME"):
+        return
+    words = sweep.words(settings(job.overrides.task))
+    cfg.logger.name = f"{cfg.logger.group or sweep_name(Path(job.sweep.dir))}/{', '.join(words) or job.job.num}"
+
+
 def is_multirun() -> bool:
     """Whether this is one job of several."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
@@ -162,6 +181,12 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     for name in store.delete(folder, list(cfg.delete)):
         report.say(f"deleted {folder / name}")
     report.print_stages(folder, store.entries(folder))
+
+
+def asked_objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float] | None:
+    """The objective of a sweep's job, or of a run whose command names one; None of any other, which may have none."""
+    asked = is_multirun() or any(text.startswith("objective=") for text in HydraConfig.get().overrides.task)
+    return objective(cfg, metrics) if asked else None
 
 
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]:

@@ -58,6 +58,12 @@ def kept_in(folder: Path) -> Iterator[None]:
         logger.removeHandler(lines)
 
 
+def in_detail() -> None:
+    """From here on notes come on the screen too; libraries keep their own details, which hydra.verbose lets loose."""
+    screen.setLevel(NOTE)
+    logging.getLogger().setLevel(logging.INFO)
+
+
 @contextmanager
 def quietly(bars: bool) -> Iterator[None]:
     """Inside, only warnings come on the screen, and ``bars`` that go away: a job of a sweep is one line among many."""

@@ -83,16 +83,21 @@ def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float], 
 
 
 def print_stages(store: Path, entries: list) -> None:
-    """The store: each stage's name, whole so that it can be pasted, state, error, size, age, and what it is."""
+    """The store: each stage's name, whole so that it can be pasted, state, error, size, age, users, and what it is."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("stage", "state", "error", "MB", "age", "what it is"):
+    for column in ("stage", "state", "error", "MB", "age", "used by", "what it is"):
         table.add_column(column, justify="right" if column in ("MB", "age") else "left", no_wrap=True)
     for e in entries:
-        table.add_row(e.name, e.state, e.error, f"{e.n_bytes / 1e6:.1f}", ago(e.age), e.what)
-    console = Console(width=max(80, 60 + max((len(e.name) + len(e.what) for e in entries), default=0)), highlight=False)
+        table.add_row(e.name, e.state, e.error, f"{e.n_bytes / 1e6:.1f}", ago(e.age), users(e.used_by), e.what)
+    console = Console(width=max(80, 75 + max((len(e.name) + len(e.what) for e in entries), default=0)), highlight=False)
     console.print(table)
     total = sum(e.n_bytes for e in entries) / 1e6
     say(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete=[NAME,…] frees it")
+
+
+def users(names: tuple[str, ...]) -> str:
+    """Of a stage: how many others stand on it."""
+    return "" if not names else f"{len(names)} stage{'s' * (len(names) > 1)}"
 
 
 def ago(seconds: float) -> str:

@@ -26,6 +26,7 @@ from aelab.runs.chain_keys import of_run, own_groups, refuse_what_reaches_no_sta
 from aelab.runs.plan import Plan, plan
 from aelab.runs.stages import Stage, Wanted
 from aelab.runs.unused import refuse_unused, without_unused
+from aelab.watch import conventions
 from aelab.watch.loggers import how_to_look
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def as_run(stage: Plan, folder: Path, below: Stage | None, pruning: DictConfig |
     config.below = str(below.folder) if below else None
     if "group" in config.logger:  # in W&B a stage is a run of its chain's group
         config.logger.group = config.logger.group or folder.name
+        config.logger.name = f"{config.logger.name or conventions.asked('name') or config.logger.group}/{stage.name}"
         config.logger.job_type = stage.name
     if pruning is not None:
         config.callbacks.pruning = pruning

@@ -24,11 +24,14 @@ class EpochEnd(Checkpoint):
 
     A checkpoint is saved only when every weight is finite, so last.ckpt is always one to go on from. The rows are part
     of the checkpoint: a resumed run's history is that of an unbroken one. Before the first of them the folder is given
-    ``settings``, the config.yaml of the run as it goes on: a run that is refused before has changed nothing.
+    ``settings``, the config.yaml of the run as it goes on: a run that is refused before has changed nothing. A metric
+    that a sweep compares by, of the ``objective``, is missed here and not when training is over.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str):
+    def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str, objective: str):
         self.folder, self.monitor, self.mode, self.settings = folder, monitor, mode, settings
+        self.watching = {"train.monitor": [monitor]}
+        self.watching["objective"] = [n for n in map(str.strip, objective.split(",")) if not n.startswith("test/")]
         self.rows: list[dict[str, float]] = []
         self.best = math.inf if mode == "min" else -math.inf
         self.best_epoch: int | None = None
@@ -54,9 +57,11 @@ class EpochEnd(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if self.monitor not in metrics:
-            known = ", ".join(sorted(m for m in metrics if m.startswith("val/")))
-            raise UserError(f"train.monitor: this model logs no {self.monitor}; take one of {known}")
+        for key, names in self.watching.items():
+            for name in names:
+                if name not in metrics:
+                    known = ", ".join(sorted(m for m in metrics if m.startswith("val/")))
+                    raise UserError(f"{key}: this model logs no {name}; take one of {known}")
         for name, weight in model.state_dict().items():
             if not bool(torch.isfinite(weight).all()):
                 raise UserError(

@@ -69,10 +69,18 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
                 continue
             data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
             model = on_meta(plan, data, layers)
-            handed[plan.name] = None if model is None else model.hand_on()
+            handed[plan.name] = None if model is None else handed_on(model)
             if plan.name in above and handed[plan.name] == []:
                 kind = type(model).__name__
                 raise UserError(f"model: {kind} hands no layer on that {above[plan.name]} could stand on; take another")
+
+
+def handed_on(model: Base) -> list[Layer] | None:
+    """What ``model`` hands on, without numbers; None where it looks at them."""
+    try:
+        return model.hand_on()
+    except NotImplementedError:  # torch's word for a tensor on ``meta`` that is asked for its numbers
+        return None
 
 
 def standing_on(layers: list[Layer], data: Data) -> Data:

@@ -23,7 +23,10 @@ ERRORS = ("test/class_error", "test/squared_error", "test/nll", "test/loss")  # 
 
 
 class Entry(NamedTuple):
-    """What the store says of one stage: ``what`` it is, its ``error`` figure, bytes, and seconds since it changed."""
+    """What the store says of one stage: ``what`` it is, its ``error`` figure, bytes, seconds since it changed, users.
+
+    ``used_by`` are the names of the stages in the store that stand on it.
+    """
 
     name: str
     state: str
@@ -31,13 +34,16 @@ class Entry(NamedTuple):
     error: str
     n_bytes: int
     age: float
+    used_by: tuple[str, ...] = ()
 
 
 def entries(store: Path) -> list[Entry]:
     """Every stage in the store, by name."""
     if not store.is_dir():
         return []
-    return [entry(folder) for folder in sorted(store.iterdir()) if is_stage(folder)]
+    found = [entry(folder) for folder in sorted(store.iterdir()) if is_stage(folder)]
+    users = {e.name: tuple(other.name for other in found if other.what.endswith(f"on {e.name}")) for e in found}
+    return [e._replace(used_by=users[e.name]) for e in found]
 
 
 def is_stage(folder: Path) -> bool:

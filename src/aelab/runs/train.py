@@ -104,7 +104,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     evaluators = build_evaluators(cfg.evaluate)
     clock = Clock()
     text = OmegaConf.to_yaml({**cfg, "resume": None})
-    ends = EpochEnd(folder, cfg.train.monitor, mode_of(cfg.train.monitor, cfg.train.mode), text)
+    ends = EpochEnd(folder, cfg.train.monitor, mode_of(cfg.train.monitor, cfg.train.mode), text, cfg.objective)
     callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *while_training(evaluators)]
     callbacks += build_callbacks(cfg.callbacks, folder)
     settings = OmegaConf.to_container(cfg)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from aelab import locks
+from aelab.config.overrides import shortest
 from aelab.errors import Pruned
 from aelab.files import write_text
 from aelab.log import duration
@@ -57,13 +58,14 @@ class Sweep(NamedTuple):
     def as_environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(self)}
 
+    def words(self, settings: dict[str, str]) -> list[str]:
+        """``n_code=8``, ``fraction=0.25``: of a job's ``settings`` those that differ, by their shortest names."""
+        names = shortest([key for key in settings if key in self.keys])
+        return [f"{name}={settings[key]}" for key, name in names.items()]
+
     def line(self, job: Job, objectives: Sequence[str]) -> str:
         """``3/6  n_code=8 fraction=0.25  val/loss 18.4  8 s  24 s left``."""
-        shown = {key: value for key, value in job.settings.items() if key in self.keys}
-        names = {key: key.rpartition(".")[2] for key in shown}
-        if len(set(names.values())) < len(names):  # optimizer.lr and model.recipe.lr
-            names = {key: key for key in shown}
-        parts = [f"{job.number + 1}/{self.jobs}", " ".join(f"{names[key]}={value}" for key, value in shown.items())]
+        parts = [f"{job.number + 1}/{self.jobs}", " ".join(self.words(job.settings))]
         parts += [f"{name} {value:.4g}" for name, value in zip(objectives, job.values)]
         parts += [f"{job.status}: {job.reason}"] if job.status != "done" else []
         parts += [duration(job.seconds)]

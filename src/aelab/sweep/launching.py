@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -47,6 +48,8 @@ def launch(
     Only where the config has the keys for it and leaves them null: a group or a number of threads of one's own stays.
     ``sweep`` is what each job says of itself when it ends; launchers repeat every override of every job, so they hush.
     """
+    if str(config.hydra.launcher._target_).endswith("SlurmLauncher") and shutil.which("srun") is None:
+        raise UserError("hydra/launcher: submitit_slurm needs SLURM, and there is no srun here; take submitit_local")
     for name in ("hydra", "hydra_plugins"):
         logging.getLogger(name).setLevel(logging.WARNING)
     mine = "group" in (config.get("logger") or {}) and config.logger.group is None

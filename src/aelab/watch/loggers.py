@@ -33,7 +33,7 @@ def build_loggers(node: dict[str, Any], folder: Path, settings: dict[str, Any]) 
 
 
 def tensorboard_logger(folder: Path) -> Logger:
-    """TensorBoard's event file in the run folder: each epoch's metrics, and the final ones."""
+    """TensorBoard's event file in the run folder: each epoch's metrics, the final ones, and the figures."""
     try:
         return TensorBoard(folder, name="", version="")
     except ModuleNotFoundError as error:
@@ -44,6 +44,15 @@ class TensorBoard(TensorBoardLogger):
     def save(self) -> None:
         """Nothing but the events: config.yaml has the settings."""
         self.experiment.flush()
+
+    def show(self, pictures: dict[str, Path], step: int) -> None:
+        """The run's figures, as they lie in its folder."""
+        import numpy as np
+        from PIL import Image
+
+        for name, path in pictures.items():
+            with Image.open(path) as image:
+                self.experiment.add_image(f"figures/{name}", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
 
 def wandb_logger(
@@ -95,6 +104,8 @@ def finish(
                 tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
                 if tested:
                     logger.log_metrics(tested, step)
+                if isinstance(logger, TensorBoard):
+                    logger.show(pictures, step)
                 logger.finalize("failed" if failed else "success")
 
 

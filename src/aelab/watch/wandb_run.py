@@ -1,6 +1,7 @@
 """A run in Weights & Biases: one row per epoch, best values, pictures; on request histograms, gradients, weights."""
 
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class WandbRun(Checkpoint, Logger):
         histograms: bool, gradients: bool, artifacts: bool,
     ):  # fmt: skip
         self.folder, self.mode, self.about = folder, mode, about
+        kind = str(settings["model"]["_target_"]).rpartition(".")[2]
+        self.tags = [word for word in (kind, settings["data"].get("name")) if word]
         self.config = provenance.settings(settings)
         monitor, mode = settings["train"]["monitor"], settings["train"]["mode"]
         self.best = {**{name: mode_of(name) for name in BEST}, monitor: mode_of(monitor, mode)}
@@ -89,9 +92,10 @@ class WandbRun(Checkpoint, Logger):
             return
         self.parts = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
         command = self.folder / "command.txt"
-        notes = command.read_text().strip() if command.exists() else None
-        about = conventions.filled(self.about, {"name": self.folder.name, "notes": notes, "job_type": "train"})
-        config = self.config | provenance.code_state()
+        notes = " ".join(shlex.split(command.read_text())) if command.exists() else None
+        otherwise = {"name": self.folder.name, "notes": notes, "job_type": "train", "tags": self.tags}
+        about = conventions.filled(self.about, otherwise)
+        config = self.config | sizes(model, trainer.datamodule) | provenance.code_state()
         with wandb_start.harmless(self.folder):
             run = wandb_start.start(self.folder, self.mode, config, run_id(self.folder), **about)
             run.define_metric("epoch")
@@ -187,6 +191,13 @@ def tell_later(cfg: Any, folder: Path, metrics: dict[str, float]) -> None:
         run = wandb_start.start(folder, wandb_start.wanted(cfg.logger.mode), {}, run_id(folder), **about)
         run.summary.update(metrics)
         wandb_start.finish(run, folder, failed=False)
+
+
+def sizes(model: pl.LightningModule, data: Any) -> dict[str, int]:
+    """How many parameters the model has, and how many samples each part of the data."""
+    parts = {"training": data.train, "validation": data.val, "test": data.test}
+    counts = {f"samples.{name}": len(part.x) for name, part in parts.items()}
+    return {"parameters": sum(p.numel() for p in model.parameters()), **counts}
 
 
 def histograms_of(model: pl.LightningModule, x: torch.Tensor) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""What a person may choose: options whose name begins with ``_`` are parts of others; a part is chosen by its group."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+from aelab.errors import UserError
+
+WORD = re.compile(r"[A-Za-z]\w*")
+LITERAL = ("null", "true", "false")
+
+
+def hide_parts() -> None:
+    """From here on Hydra's help and its completion leave out options whose name begins with ``_``."""
+    offered = ConfigLoaderImpl.get_group_options
+    if getattr(offered, "hides_parts", False):
+        return
+
+    def whole(*args: Any, **kwargs: Any) -> list[str]:
+        return [name for name in offered(*args, **kwargs) if not name.startswith("_")]
+
+    whole.hides_parts = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
+    ConfigLoaderImpl.get_group_options = whole  # type: ignore[method-assign]  # Hydra has no hook for it
+
+
+def refuse(choices: Mapping[str, str | None], overrides: Sequence[str]) -> None:
+    """Raise ``UserError`` for an option that is only part of others, and for one said to a key, not to its group.
+
+    ``choices`` are group → option, as Hydra has them.
+    """
+    keys = {group.rpartition("@")[2].replace("/", "."): group for group in choices}  # where the option is put
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if "@" not in key and key in choices and value.startswith("_"):
+            raise UserError(f"{key}: {value} is only a part of other options; choose one of those, see aelab --help")
+        group = keys.get(key)
+        if group not in (None, key) and WORD.fullmatch(value) and value not in LITERAL:
+            raise UserError(f"{key}: an option is chosen by its group; write {group}={value}")
