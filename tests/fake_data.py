@@ -46,12 +46,17 @@ def write_olivetti(folder: Path, faces: np.ndarray | None = None) -> np.ndarray:
 
 
 def write_own(folder: Path, n: int = 100) -> None:
-    """A person's own data: table.csv with numbers, categories, labels and groups; array.npz and images/ of one set."""
+    """A person's own data: table.csv with all kinds of columns, array.npz and images/ of one set, ratings.csv."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     words = np.array(["smith", "nurse", "clerk"])[rng.integers(0, 3, n)]
     rows = zip(rng.normal(40, 10, n), rng.normal(size=n), rng.lognormal(9, 1, n), words, rng.integers(0, 2, n))
     lines = [f"{a:.2f},{b:.3f},{c:.2f},{w},{k},{i // 5}" for i, (a, b, c, w, k) in enumerate(rows)]
+    kinds = rng.integers(0, 2, (20, 1)) ^ rng.integers(0, 2, (1, 14))  # two kinds of users, two kinds of items
+    given = np.clip(2 + 2 * kinds + rng.integers(-1, 2, kinds.shape), 1, 5)
+    pairs = [(u, i) for u, i in np.ndindex(given.shape) if rng.random() < 0.8]
+    lines_of_ratings = ["user,item,rating", *(f"u{u},film {i},{given[u, i]}" for u, i in pairs)]
+    (folder / "ratings.csv").write_text("\n".join(lines_of_ratings) + "\n")
     (folder / "table.csv").write_text("\n".join(["age,score,income,job,kind,household", *lines]) + "\n")
     pixels = rng.integers(0, 256, (n, 8, 6), dtype=np.uint8)
     np.savez(

@@ -26,7 +26,10 @@ from aelab.models.training import Training
 from aelab.rbm.layer import Layer, save_layers
 from aelab.runs.train import quiet
 
-SMALL = ("train.batch_size=16", "data.train_size=48", "data.validation=16", "logger=csv")
+SMALL = ("train.batch_size=16", "logger=csv")
+SIZES = ("data.train_size=48", "data.validation=16")
+OWN_SIZES = {"data=ratings": ("data.validation=0.2",)}  # of data that are no rows to be counted
+RATINGS = ["data=ratings", "data.path=${oc.env:AELAB_DATA}/own/ratings.csv"]
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
 BESIDE = {
     "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
@@ -39,9 +42,12 @@ BESIDE = {
     ],
     "data=array": ["data.path=${oc.env:AELAB_DATA}/own/array.npz"],
     "data=images": ["data.path=${oc.env:AELAB_DATA}/own/images"],
+    "data=ratings": ["model=rating_rbm", *RATINGS[1:]],
+    "model=rating_rbm": RATINGS,
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
+OWN_KIND = ("rating_rbm",)  # models that take one kind of data, which is no image
 WIDEST = 12  # units or channels of a layer
 
 
@@ -87,7 +93,8 @@ def small(*overrides: str, epochs: int = 2) -> DictConfig:
     """``composed``, shrunk: few samples, few units, few epochs. What a test gives in ``overrides`` stays."""
     given = list(overrides)
     needed = [extra for choice in given if choice in OPTIONS for extra in beside(choice)]
-    cfg = composed(*SMALL, f"train.epochs={epochs}", *needed, *given)
+    sizes = next((OWN_SIZES[choice] for choice in [*needed, *given] if choice in OWN_SIZES), SIZES)
+    cfg = composed(*SMALL, *sizes, f"train.epochs={epochs}", *needed, *given)
     names = {text.lstrip("+").split("=")[0] for text in given}
     shrink(cfg.model, "model", names)
     if cfg.evaluate.get("probe") and "evaluate.probe.c" not in names:
@@ -108,11 +115,15 @@ def shrink(node: DictConfig | ListConfig, where: str, given: set[str]) -> None:
 
 
 def fitted(cfg: DictConfig, source: Arrays, below: list[Layer] = ()) -> Base:
-    """The model of ``cfg`` trained on ``source``: what a run does, without its folder. ``below`` if it asks for it."""
+    """The model of ``cfg`` trained on ``source``, or on its own files: what a run does, without its folder.
+
+    ``below`` are given to it if it asks for them.
+    """
     layers = list(below) if made_from_layers(cfg.model) else []
     node = {name: value for name, value in cfg.data.items() if name not in ("_target_", "source", "name")}
     pl.seed_everything(cfg.seed, verbose=False)
-    data = Data(source, "made", **node, seed=cfg.seed, batch_size=cfg.train.batch_size, below=[])
+    given = {"seed": cfg.seed, "batch_size": cfg.train.batch_size, "below": []}
+    data = build(cfg.data, "data", **given) if "source" not in cfg.data else Data(source, "made", **node, **given)
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
     nodes = {name: build(cfg[name], name) for name in ("optimizer", "schedule", "corruption")}
     nodes["corruption"] = nodes["corruption"].bind(data.shape, data.ends)

@@ -21,7 +21,7 @@ MORE = [  # what takes other ways through the same models
 
 
 @pytest.mark.parametrize("setting", [*([f"model={name}"] for name in MODELS), *MORE], ids=" ".join)
-def test_every_model_trains_as_in_float32_and_keeps_float32(setting):
+def test_every_model_trains_as_in_float32_and_keeps_float32(setting, made_data):
     losses = []
     for precision in ("32-true", "bf16-mixed"):
         model = fitted(small(*setting, f"hardware.precision={precision}", epochs=3), DATA["digits"], layers(64))

@@ -10,6 +10,7 @@ from aelab.data.array import ArrayData, read_array
 from aelab.data.delimited import Format, read_table
 from aelab.data.images import ImageData, image_files, pair, read_image
 from aelab.data.parts import Split
+from aelab.data.ratings import RatingData, Ratings, RatingSchema
 from aelab.data.schema import ArraySchema, Schema
 from aelab.data.table import TableData
 from aelab.data.table_schema import TableSchema, as_texts
@@ -17,6 +18,10 @@ from aelab.errors import UserError
 
 if TYPE_CHECKING:
     from pyarrow import Table
+
+
+OWN: dict[type, type[Schema]] = {TableData: TableSchema, RatingData: RatingSchema}  # others: arrays
+TRAINED: dict[type[Schema], str] = {TableSchema: "a table", RatingSchema: "ratings"}
 
 
 class Incoming(NamedTuple):
@@ -38,15 +43,18 @@ def incoming(kind: type, node: dict[str, Any], schema: Schema) -> Incoming | Non
 
     ``kind`` is the class that the node's target names.
     """
-    if not issubclass(kind, TableData | ArrayData | ImageData):
+    if not issubclass(kind, TableData | ArrayData | ImageData | RatingData):
         return None
     path = Path(str(node["path"])).expanduser()
     at = f"data.path: {path}"
-    if issubclass(kind, TableData) != isinstance(schema, TableSchema):
-        trained = "a table" if isinstance(schema, TableSchema) else "arrays or images"
+    read_by = next((own for data, own in OWN.items() if issubclass(kind, data)), ArraySchema)
+    if not isinstance(schema, read_by):
+        trained = next((words for own, words in TRAINED.items() if isinstance(schema, own)), "arrays or images")
         raise UserError(f"{at} is of another kind than what the run was trained on, {trained}; choose that data=…")
     if issubclass(kind, TableData):
         return of_table(path, node, at)
+    if isinstance(schema, RatingSchema):
+        return of_ratings(node, schema, at)
     assert isinstance(schema, ArraySchema)
     return of_images(path, node, schema, at) if issubclass(kind, ImageData) else of_array(path, node, at)
 
@@ -115,6 +123,13 @@ def of_images(path: Path, node: dict[str, Any], schema: ArraySchema, at: str) ->
 
     names = [str(file.relative_to(path)) if path.is_dir() else file.name for file in files]
     return Incoming(len(files), take, at, names, labels)
+
+
+def of_ratings(node: dict[str, Any], schema: RatingSchema, at: str) -> Incoming:
+    """Each row (a user, or an item) with all ratings in the file, of the columns that training met."""
+    source = Ratings(**{key: node[key] for key in Ratings.__dataclass_fields__})
+    whole = source.all_rows(schema)
+    return Incoming(len(whole), lambda start, stop: schema.decode(whole[start:stop].numpy()), at)
 
 
 def of_split(split: Split, schema: Schema, at: str) -> Incoming:

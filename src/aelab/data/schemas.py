@@ -5,21 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from aelab.data.images import ImageSchema
+from aelab.data.ratings import RatingSchema
 from aelab.data.scaling import Scaling
 from aelab.data.schema import ArraySchema, Schema
 from aelab.data.table_schema import Category, TableSchema
 from aelab.errors import UserError
 
-KINDS: dict[str, type[Schema]] = {kind.kind: kind for kind in (ArraySchema, ImageSchema, TableSchema)}
+KINDS: dict[str, type[Schema]] = {kind.kind: kind for kind in (ArraySchema, ImageSchema, RatingSchema, TableSchema)}
 
 
 def of_plain(plain: dict[str, Any]) -> Schema:
     """The schema that ``Schema.plain`` wrote."""
     fields = dict(plain)
     kind = KINDS[fields.pop("kind")]
-    fields |= {"shape": tuple(fields["shape"]), "scaling": Scaling.of(fields["scaling"])}
-    fields["clip"] = None if fields["clip"] is None else tuple(fields["clip"])
-    if "columns" in fields:
+    fields["shape"] = tuple(fields["shape"])
+    if "scaling" in fields:
+        fields["scaling"] = Scaling.of(fields["scaling"])
+        fields["clip"] = None if fields["clip"] is None else tuple(fields["clip"])
+    if kind is TableSchema:
         fields["columns"] = [Category(**column) for column in fields["columns"]]
     return kind(**fields)
 

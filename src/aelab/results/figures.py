@@ -59,8 +59,9 @@ def run_figures(model: Base, data: Data, rows: list[dict[str, float]], metrics: 
             drawn[name] = figure
     code = codes(model, data.test)
     title = f"The code of {min(len(code), MAX_POINTS)} test samples"
-    drawn["code"] = code_scatter(title, code, data.test.y, model.normal_prior)
-    if model.classifies and data.test.y is not None:
+    labels = None if data.n_classes is None else data.test.y  # without classes y may be what is to be predicted
+    drawn["code"] = code_scatter(title, code, labels, model.normal_prior)
+    if model.classifies and labels is not None:
         drawn["confusion"] = confusion_figure(model, data)
     drawn |= model.figures(data)
     whose = subject(model, data, rows, metrics)

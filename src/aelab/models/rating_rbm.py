@@ -1,0 +1,97 @@
+"""The RBM of ratings (Salakhutdinov, Mnih & Hinton 2007): collaborative filtering by hidden units."""
+
+import torch
+from torch import Tensor, nn
+
+from aelab.data.batches import Batch, Data
+from aelab.data.parts import Split
+from aelab.data.ratings import RatingSchema
+from aelab.errors import UserError
+from aelab.models.base import Base
+from aelab.models.by_rule import require
+from aelab.rbm import ratings as rr
+
+
+class RatingRBM(Base):
+    """p(V, h) of the items that one row (a user, or an item's users) has rated; the code is E[h | ratings].
+
+    The loss is F(x) − F(x') per rating, x' after ``steps`` of Gibbs sampling of the rated items: its gradient is
+    contrastive divergence's. ``conditional`` lets which items are rated move the hidden units too. A rating is
+    predicted by its mean under p(level | the row's training ratings), exact; ``val/loss`` is the squared error of that
+    on the ratings held out for validation.
+    """
+
+    ignores = ("corruption",)
+    reconstructs = False
+
+    def __init__(self, shape: tuple[int, ...], n_hidden: int, conditional: bool, steps: int, weight_std: float,
+                 levels: int):  # fmt: skip
+        super().__init__(shape, "gaussian")
+        for key, count in (("n_hidden", n_hidden), ("steps", steps)):
+            require(count >= 1, key, count, "must be at least 1")
+        require(levels >= 2, "levels", levels, "must be at least 2")
+        require(0 <= weight_std < float("inf"), "weight_std", weight_std, "must be at least 0")
+        self.steps = steps
+        self.W = nn.Parameter(weight_std * torch.randn(self.n_input, levels, n_hidden))
+        self.a = nn.Parameter(torch.zeros(self.n_input, levels))
+        self.b = nn.Parameter(torch.zeros(n_hidden))
+        self.D = nn.Parameter(torch.zeros(self.n_input, n_hidden)) if conditional else None
+        self.register_buffer("levels", torch.zeros(levels))
+
+    def machine(self) -> rr.Machine:
+        """The machine, live."""
+        return rr.Machine(self.W, self.a, self.b, self.D)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.encode(x)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Levels x (batch, items), 0 where nothing is rated → the hidden units' means (batch, hidden)."""
+        return rr.field(x, self.machine()).sigmoid()
+
+    def encoder_filters(self, x: Tensor) -> None:
+        """None: items are no picture."""
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, row: Tensor, item: Tensor) -> Tensor:
+        """The expected rating of each pair (row of x, item), (pairs,), in the data's own units."""
+        return rr.level_probabilities(x, row, item, self.machine()) @ self.levels
+
+    def initialize_from(self, data: Data) -> None:
+        """The levels' biases start at the logarithms of how often each item was given them."""
+        if not isinstance(data.schema, RatingSchema):
+            raise UserError(f"model: a rating RBM needs ratings, and {data.name} holds others; take data=ratings")
+        levels = data.schema.levels
+        if len(levels) != len(self.levels):
+            raise UserError(f"model.levels: {data.name} has {len(levels)} different ratings, got {len(self.levels)}")
+        self.levels.copy_(torch.tensor(levels))
+        _, item, level = data.train.x.entries()
+        counts = torch.ones_like(self.a).index_put_((item, level.long() - 1), torch.ones_like(level), accumulate=True)
+        self.a.data.copy_((counts / counts.sum(1, keepdim=True)).log())
+
+    def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+        if not self.training:
+            row, item = batch.y.nonzero(as_tuple=True)
+            truth = self.levels[batch.y[row, item].long() - 1]
+            return {"mse": (self.predict(batch.x, row, item) - truth).square().sum() / len(batch.x)}
+        dreamt, value = batch.x, rr.Machine(*(None if part is None else part.detach() for part in self.machine()))
+        for _ in range(self.steps):
+            dreamt = rr.gibbs_step(dreamt, value)
+        change = rr.free_energy(batch.x, self.machine()) - rr.free_energy(dreamt, self.machine())
+        return {"divergence": change.sum() / (batch.x > 0).sum().clamp(min=1)}
+
+    def validation_metrics(self, batch: Batch, out: Tensor) -> dict[str, Tensor]:
+        return {"hidden_activity": out.mean()}
+
+    def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        """Per rating instead of per row."""
+        return {name: value * (len(split.x) / max(1, len(split.y.entries()[0]))) for name, value in terms.items()}
+
+    def test_metrics(self, data: Data) -> dict[str, float]:
+        """``rmse`` and ``mae`` of the test ratings, predicted from the training ratings alone."""
+        errors = []
+        for batch in data.test.batches():
+            row, item = batch.y.nonzero(as_tuple=True)
+            errors.append(self.predict(batch.x, row, item) - self.levels[batch.y[row, item].long() - 1])
+        error = torch.cat(errors).double()
+        return {"rmse": float(error.square().mean().sqrt()), "mae": float(error.abs().mean())}

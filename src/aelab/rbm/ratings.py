@@ -1,0 +1,67 @@
+"""The RBM of ratings (Salakhutdinov, Mnih & Hinton 2007): one softmax unit of K levels for each item that was rated.
+
+E(V, h) = −Σ_{i rated, k} V_ik (a_ik + Σ_j W_ikj h_j) − Σ_j h_j (b_j + Σ_i r_i D_ij): an item without a rating has no
+unit, so it enters neither the sums nor an update; with D, which of them were rated (r) tells something by itself.
+x (rows, items) holds levels, 1 to K, and 0 for no rating; V is x one-hot, (rows, items · K).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from aelab.rbm.kernels import bernoulli, linear
+
+PAIRS = 2**22  # numbers at once
+
+
+class Machine(NamedTuple):
+    """``W`` (items, K, hidden), ``a`` (items, K), ``b`` (hidden,), ``D`` (items, hidden) or None."""
+
+    W: Tensor
+    a: Tensor
+    b: Tensor
+    D: Tensor | None
+
+
+def one_hot(x: Tensor, K: int) -> Tensor:
+    """(rows, items) levels → (rows, items · K)."""
+    return (x[:, :, None] == torch.arange(1, K + 1, device=x.device)).flatten(1).to(x)
+
+
+def field(x: Tensor, machine: Machine) -> Tensor:
+    """What each hidden unit receives, (rows, hidden), its bias included."""
+    total = linear(one_hot(x, machine.W.shape[1]), machine.W.flatten(0, 1), machine.b)
+    return total if machine.D is None else total + linear((x > 0).to(x), machine.D, None)
+
+
+def free_energy(x: Tensor, machine: Machine) -> Tensor:
+    """F(x) = −Σ_{i rated} a_{i, x_i} − Σ_j softplus(field_j), (rows,), nats."""
+    level = (x.long() - 1).clamp(min=0)[:, :, None]
+    own = (machine.a.expand(len(x), -1, -1).gather(2, level).squeeze(2) * (x > 0)).sum(1)
+    return -own - softplus(field(x, machine)).sum(1)
+
+
+@torch.no_grad()
+def gibbs_step(x: Tensor, machine: Machine) -> Tensor:
+    """h ~ p(h | x), then a level of every item that is rated from p(level | h); the others stay empty."""
+    h = bernoulli(field(x, machine).sigmoid())
+    logits = linear(h, machine.W.flatten(0, 1).t(), machine.a.flatten()).view(*x.shape, -1)
+    clocks = torch.empty_like(logits).exponential_().log_().neg_().add_(logits)  # Gumbel's draw of a softmax
+    return torch.where(x > 0, clocks.argmax(2).to(x) + 1, x)
+
+
+@torch.no_grad()
+def level_probabilities(x: Tensor, row: Tensor, item: Tensor, machine: Machine) -> Tensor:
+    """p(level | the ratings in x) of each pair (row of x, item without a rating), (pairs, K); exact.
+
+    ∝ exp(a_ik + Σ_j softplus(field_j + W_ikj)): the hidden units are summed over. That the pair would be one more
+    rated item, for D, is the same for all levels.
+    """
+    fields, K, hidden = field(x, machine), *machine.W.shape[1:]
+    pieces = []
+    for rows, items in zip(row.split(max(1, PAIRS // (K * hidden))), item.split(max(1, PAIRS // (K * hidden)))):
+        total = fields[rows] if machine.D is None else fields[rows] + machine.D[items]
+        pieces.append(machine.a[items] + softplus(total[:, None] + machine.W[items]).sum(2))
+    return torch.cat(pieces).softmax(1) if pieces else x.new_zeros(0, K)

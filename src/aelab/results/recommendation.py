@@ -1,0 +1,63 @@
+"""What ratings are predicted by without a net, beside a model of ratings: on the same split, chosen on validation."""
+
+from dataclasses import dataclass
+
+import torch
+
+from aelab.data.batches import Data
+from aelab.data.ratings import RatingSchema
+from aelab.data.sparse import SparseRows
+from aelab.errors import UserError
+from aelab.functional.factorization import Known, Model, fit_biases, fit_factors
+from aelab.models.base import Base
+
+
+@dataclass(frozen=True)
+class RatingBaselines:
+    """``mean_rmse``, ``biases_rmse`` and ``factors_rmse`` of the test ratings, and the same ``…_mae``.
+
+    The global mean; biases of users and items; those and a product of ``factors`` each. The penalties are the ones of
+    ``penalties`` and ``bias_penalties`` that are best on the validation ratings.
+    """
+
+    factors: int
+    penalties: list[float]
+    bias_penalties: list[float]
+
+    def __post_init__(self) -> None:
+        if self.factors < 1:
+            raise UserError(f"evaluate.rating_baselines.factors: must be at least 1, got {self.factors}")
+        for key, values in (("penalties", self.penalties), ("bias_penalties", self.bias_penalties)):
+            if not values or min(values) <= 0:
+                raise UserError(f"evaluate.rating_baselines.{key}: must be some numbers above 0, got {values}")
+
+    def __call__(self, model: Base, data: Data) -> dict[str, float]:
+        if not isinstance(data.schema, RatingSchema):
+            return {}
+        train, val, test = (known(part, data.schema) for part in (data.train.x, data.val.y, data.test.y))
+        biases = {penalty: fit_biases(train, penalty) for penalty in self.bias_penalties}
+        best = min(biases, key=lambda penalty: rmse(biases[penalty], val))
+        products = [
+            fit_factors(train, self.factors, penalty, best, torch.Generator().manual_seed(0))
+            for penalty in self.penalties
+        ]
+        plain = biases[best]._replace(**{name: 0 * getattr(biases[best], name) for name in ("row_bias", "column_bias")})
+        found = {}
+        for name, fitted in (
+            ("mean", plain), ("biases", biases[best]), ("factors", min(products, key=lambda each: rmse(each, val)))
+        ):  # fmt: skip
+            error = fitted.predict(test.row, test.column) - test.value
+            found |= {f"{name}_rmse": float(error.square().mean().sqrt()), f"{name}_mae": float(error.abs().mean())}
+        return found
+
+
+def known(part: SparseRows, schema: RatingSchema) -> Known:
+    """The ratings of a split in their own units."""
+    row, column, level = part.entries()
+    values = torch.tensor(schema.levels, dtype=torch.float64, device=level.device)
+    return Known(row, column, values[level.long() - 1], tuple(part.shape))
+
+
+def rmse(model: Model, ratings: Known) -> float:
+    """√ mean (predicted − given)²."""
+    return float((model.predict(ratings.row, ratings.column) - ratings.value).square().mean().sqrt())
