@@ -116,7 +116,7 @@ def test_the_command_learns_beside_its_baselines_and_applies_what_it_learned(cap
     assert metrics["test/mae"] < metrics["test/rmse"]
     assert {"test/factors_rmse", "test/factors_mae", "test/biases_mae", "test/mean_mae"} <= metrics.keys()
     Path("new.csv").write_text("user,item,rating\nme,film 0,5\nme,film 1,1\n")
-    outcome = aelab(capsys, "task=encode", "run=run", "data.path=new.csv", "out=codes.csv")
+    outcome = aelab(capsys, "task=encode", "run=run", "data=ratings", "data.path=new.csv", "out=codes.csv")
     assert outcome.status == 0, outcome.error
     assert len(Path("codes.csv").read_text().splitlines()) == 2
 

@@ -155,13 +155,7 @@ def test_new_ratings_are_read_by_the_columns_of_the_run(file, tmp_path):
     assert torch.equal(x, expected)
 
 
-@pytest.mark.parametrize(("key", "value"), [("folds", 1), ("fold", 5), ("fold", -1), ("rows", "films")])
-def test_settings_outside_their_range(key, value, file):
-    with pytest.raises(UserError, match=rf"^data\.{key}: .*{value}"):
-        split(file, **{key: value})
-
-
-@pytest.mark.parametrize("validation", [0.0, 1.0, 7, float("nan")])
-def test_validation_is_a_fraction(validation, file):
-    with pytest.raises(UserError, match=r"^data\.validation: a fraction"):
-        split(file, validation=validation)
+@pytest.mark.parametrize("fold", [5, 7])
+def test_the_fold_is_one_of_the_folds(fold, file):
+    with pytest.raises(UserError, match=rf"^data\.fold: must be from 0 to 4, got {fold}"):
+        split(file, fold=fold)

@@ -3,7 +3,7 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from aelab.data.schema import Samples, Schema, row_number
 from aelab.data.sparse import SparseRows
 from aelab.data.table_schema import is_number
 from aelab.errors import UserError
+from aelab.ranges import MOST, Inside, Interval, Natural, Seed
 from aelab.rbm.layer import Layer
 
 MOST_LEVELS = 20  # different ratings; more are no levels but a measurement
@@ -87,8 +88,8 @@ class RatingData(Data):
 
     def __init__(
         self, path: str, name: str, user: str | None, item: str | None, rating: str | None,
-        rows: Literal["users", "items"], folds: int, fold: int, test_seed: int, validation: float, seed: int,
-        batch_size: int, below: list[Layer],
+        rows: Literal["users", "items"], folds: Annotated[int, Interval(2, MOST)], fold: Natural, test_seed: Seed,
+        validation: Inside, seed: int, batch_size: int, below: list[Layer],
     ):  # fmt: skip
         if below:
             raise UserError("below: no layer takes ratings, which are mostly empty; take model=rating_rbm without it")
@@ -118,18 +119,10 @@ class Ratings:
     test_seed: int
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise UserError(f"data.folds: must be at least 2, got {self.folds}")
         if not 0 <= self.fold < self.folds:
             raise UserError(f"data.fold: must be from 0 to {self.folds - 1}, got {self.fold}")
-        if self.rows not in ("users", "items"):
-            raise UserError(f"data.rows: expected users or items, got {self.rows}")
 
     def parts(self, name: str, validation: int | float, train_size: int | None, draw: torch.Generator) -> Parts:
-        if not 0 < validation < 1:
-            raise UserError(
-                f"data.validation: a fraction of each user's ratings, above 0 and below 1, got {validation}"
-            )
         table = read_ratings(Path(self.path).expanduser(), self.named)
         drawn = torch.Generator().manual_seed(self.test_seed)
         place = place_within(table.user, torch.rand(len(table.user), generator=drawn).numpy())

@@ -1,5 +1,7 @@
 """The RBM of ratings (Salakhutdinov, Mnih & Hinton 2007): collaborative filtering by hidden units."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from aelab.data.parts import Split
 from aelab.data.ratings import RatingSchema
 from aelab.errors import UserError
 from aelab.models.base import Base
-from aelab.models.by_rule import require
+from aelab.ranges import MOST, Count, Interval, NonNegative
 from aelab.rbm import ratings as rr
 
 
@@ -21,16 +23,14 @@ class RatingRBM(Base):
     on the ratings held out for validation.
     """
 
-    ignores = ("corruption",)
+    ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     reconstructs = False
 
-    def __init__(self, shape: tuple[int, ...], n_hidden: int, conditional: bool, steps: int, weight_std: float,
-                 levels: int):  # fmt: skip
+    def __init__(
+        self, shape: tuple[int, ...], n_hidden: Count, conditional: bool, steps: Count, weight_std: NonNegative,
+        levels: Annotated[int, Interval(2, MOST)],
+    ):  # fmt: skip
         super().__init__(shape, "gaussian")
-        for key, count in (("n_hidden", n_hidden), ("steps", steps)):
-            require(count >= 1, key, count, "must be at least 1")
-        require(levels >= 2, "levels", levels, "must be at least 2")
-        require(0 <= weight_std < float("inf"), "weight_std", weight_std, "must be at least 0")
         self.steps = steps
         self.W = nn.Parameter(weight_std * torch.randn(self.n_input, levels, n_hidden))
         self.a = nn.Parameter(torch.zeros(self.n_input, levels))

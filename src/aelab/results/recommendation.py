@@ -1,15 +1,18 @@
 """What ratings are predicted by without a net, beside a model of ratings: on the same split, chosen on validation."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from aelab.data.batches import Data
 from aelab.data.ratings import RatingSchema
 from aelab.data.sparse import SparseRows
-from aelab.errors import UserError
 from aelab.functional.factorization import Known, Model, fit_biases, fit_factors
 from aelab.models.base import Base
+from aelab.ranges import Count, Length, Positive
+
+Penalties = Annotated[list[Positive], Length(1, 1000)]
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,9 @@ class RatingBaselines:
     ``penalties`` and ``bias_penalties`` that are best on the validation ratings.
     """
 
-    factors: int
-    penalties: list[float]
-    bias_penalties: list[float]
-
-    def __post_init__(self) -> None:
-        if self.factors < 1:
-            raise UserError(f"evaluate.rating_baselines.factors: must be at least 1, got {self.factors}")
-        for key, values in (("penalties", self.penalties), ("bias_penalties", self.bias_penalties)):
-            if not values or min(values) <= 0:
-                raise UserError(f"evaluate.rating_baselines.{key}: must be some numbers above 0, got {values}")
+    factors: Count
+    penalties: Penalties
+    bias_penalties: Penalties
 
     def __call__(self, model: Base, data: Data) -> dict[str, float]:
         if not isinstance(data.schema, RatingSchema):
