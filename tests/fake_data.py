@@ -46,7 +46,7 @@ def write_olivetti(folder: Path, faces: np.ndarray | None = None) -> np.ndarray:
 
 
 def write_own(folder: Path, n: int = 100) -> None:
-    """A person's own data: table.csv with all kinds of columns, array.npz and images/ of one set, ratings.csv."""
+    """A person's own data: a table, an array and images of one set, ratings and documents."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     words = np.array(["smith", "nurse", "clerk"])[rng.integers(0, 3, n)]
@@ -57,6 +57,10 @@ def write_own(folder: Path, n: int = 100) -> None:
     pairs = [(u, i) for u, i in np.ndindex(given.shape) if rng.random() < 0.8]
     lines_of_ratings = ["user,item,rating", *(f"u{u},film {i},{given[u, i]}" for u, i in pairs)]
     (folder / "ratings.csv").write_text("\n".join(lines_of_ratings) + "\n")
+    topics = ["rain wind cloud storm sun snow", "goal team match score league coach"]
+    documents = [" ".join(rng.choice(topics[i % 2].split(), 5 + i % 4)) for i in range(60)]
+    lines_of_documents = ["text,label", *(f"{text},{i % 2}" for i, text in enumerate(documents))]
+    (folder / "documents.csv").write_text("\n".join(lines_of_documents) + "\n")
     (folder / "table.csv").write_text("\n".join(["age,score,income,job,kind,household", *lines]) + "\n")
     pixels = rng.integers(0, 256, (n, 8, 6), dtype=np.uint8)
     np.savez(

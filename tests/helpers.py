@@ -28,8 +28,12 @@ from aelab.runs.train import quiet
 
 SMALL = ("train.batch_size=16", "logger=csv")
 SIZES = ("data.train_size=48", "data.validation=16")
-OWN_SIZES = {"data=ratings": ("data.validation=0.2",)}  # of data that are no rows to be counted
+OWN_SIZES = {
+    "data=ratings": ("data.validation=0.2",),
+    "data=documents": ("data.validation=0.2",),
+}  # of data that are no rows to be counted
 RATINGS = ["data=ratings", "data.path=${oc.env:AELAB_DATA}/own/ratings.csv"]
+DOCUMENTS = ["data=documents", "data.path=${oc.env:AELAB_DATA}/own/documents.csv", "data.label=label"]
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
 BESIDE = {
     "data=faces": ["model=linear", "data.source.n_train=300", "data.source.n_test=100"],
@@ -42,12 +46,14 @@ BESIDE = {
     ],
     "data=array": ["data.path=${oc.env:AELAB_DATA}/own/array.npz"],
     "data=images": ["data.path=${oc.env:AELAB_DATA}/own/images"],
+    "data=documents": ["model=replicated_softmax", *DOCUMENTS[1:]],
+    "model=replicated_softmax": DOCUMENTS,
     "data=ratings": ["model=rating_rbm", *RATINGS[1:]],
     "model=rating_rbm": RATINGS,
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
-OWN_KIND = ("rating_rbm",)  # models that take one kind of data, which is no image
+OWN_KIND = ("rating_rbm", "replicated_softmax")  # models that take one kind of data, which is no image
 WIDEST = 12  # units or channels of a layer
 
 

@@ -24,6 +24,7 @@ from aelab.runs import train
 
 # "group:key" or "group=option:key" → overrides that give it another value; before a "|" stand overrides of both runs.
 # {tmp} is an empty folder, {other} another data folder, {below} a run's folder with layers to stand on.
+DOCUMENTS = "model=replicated_softmax evaluate.perplexity.lda_samples=5 "
 BITS = "model=rbm data.binarize=bernoulli | "
 OTHER = {
     "config:seed": "seed=1",
@@ -78,6 +79,16 @@ OTHER = {
     "evaluate:likelihood.burn_in": BITS + "evaluate.likelihood.burn_in=3",
     "evaluate:likelihood.draws": BITS + "evaluate.likelihood.draws=2",
     "evaluate:likelihood.thin": BITS + "evaluate.likelihood.thin=1",
+    "evaluate:perplexity.exact": DOCUMENTS + "| evaluate.perplexity.exact=0",
+    "evaluate:perplexity.documents": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.documents=2",
+    "evaluate:perplexity.runs": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.runs=7",
+    "evaluate:perplexity.step_ess": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.step_ess=0.9",
+    "evaluate:perplexity.ensembles": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.ensembles=4",
+    "evaluate:perplexity.burn_in": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.burn_in=3",
+    "evaluate:perplexity.draws": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.draws=2",
+    "evaluate:perplexity.thin": DOCUMENTS + "evaluate.perplexity.exact=0 | evaluate.perplexity.thin=1",
+    "evaluate:perplexity.lda_samples": DOCUMENTS + "| evaluate.perplexity.lda_samples=0",
+    "evaluate:retrieval.neighbours": "model=replicated_softmax | evaluate.retrieval.neighbours=1",
     "evaluate:rating_baselines.factors": "model=rating_rbm | evaluate.rating_baselines.factors=1",
     "evaluate:rating_baselines.penalties": "model=rating_rbm | evaluate.rating_baselines.penalties=[9]",
     "evaluate:rating_baselines.bias_penalties": "model=rating_rbm | evaluate.rating_baselines.bias_penalties=[99]",
@@ -92,6 +103,14 @@ OTHER = {
     "data:train_size": "data.train_size=40",
     "data:labelled": "data.labelled=20",
     "data:binarize": "data.binarize=threshold",
+    "data=documents:validation": "data.validation=0.3",
+    "data=documents:train_size": "data.train_size=20",
+    "data=documents:test_seed": "data.test_seed=1",
+    "data=documents:test": "data.test=0.4",
+    "data=documents:label": "data.label=null",
+    "data=documents:labelled": "data.labelled=5",
+    "data:vocabulary": "data.vocabulary=5",
+    "data:min_documents": "data.min_documents=50",
     "data=ratings:validation": "data.validation=0.3",
     "data=ratings:test_seed": "data.test_seed=1",
     "data:rows": "data.rows=items",
@@ -294,6 +313,9 @@ HELD = {
     "config:score.outlier": "test_applying.py::test_labels_of_outliers_give_their_measures",
     "data:path": "test_table.py::test_only_training_rows_are_fitted",
     "data:test_path": "test_own_arrays.py::test_labels_groups_and_parts_stand_beside_the_rows",
+    "data:text": "test_documents.py::test_every_form_of_documents_is_read",
+    "data:stop_words": "test_documents.py::test_words_are_the_commonest_of_the_training_part",
+    "data=documents:test_path": "test_documents.py::test_a_test_set_in_a_file_of_its_own",
     "data:user": "test_ratings.py::test_columns_are_recognised_or_named",
     "data:item": "test_ratings.py::test_columns_are_recognised_or_named",
     "data:rating": "test_ratings.py::test_columns_are_recognised_or_named",

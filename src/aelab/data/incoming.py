@@ -8,6 +8,7 @@ import numpy as np
 
 from aelab.data.array import ArrayData, read_array
 from aelab.data.delimited import Format, read_table
+from aelab.data.documents import Chosen, DocumentData, WordSchema, read_documents
 from aelab.data.images import ImageData, image_files, pair, read_image
 from aelab.data.parts import Split
 from aelab.data.ratings import RatingData, Ratings, RatingSchema
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 
-OWN: dict[type, type[Schema]] = {TableData: TableSchema, RatingData: RatingSchema}  # others: arrays
-TRAINED: dict[type[Schema], str] = {TableSchema: "a table", RatingSchema: "ratings"}
+OWN: dict[type, type[Schema]] = {TableData: TableSchema, RatingData: RatingSchema, DocumentData: WordSchema}
+TRAINED: dict[type[Schema], str] = {TableSchema: "a table", RatingSchema: "ratings", WordSchema: "documents"}
 
 
 class Incoming(NamedTuple):
@@ -43,7 +44,7 @@ def incoming(kind: type, node: dict[str, Any], schema: Schema) -> Incoming | Non
 
     ``kind`` is the class that the node's target names.
     """
-    if not issubclass(kind, TableData | ArrayData | ImageData | RatingData):
+    if not issubclass(kind, TableData | ArrayData | ImageData | RatingData | DocumentData):
         return None
     path = Path(str(node["path"])).expanduser()
     at = f"data.path: {path}"
@@ -55,6 +56,8 @@ def incoming(kind: type, node: dict[str, Any], schema: Schema) -> Incoming | Non
         return of_table(path, node, at)
     if isinstance(schema, RatingSchema):
         return of_ratings(node, schema, at)
+    if isinstance(schema, WordSchema):
+        return of_documents(path, node, at)
     assert isinstance(schema, ArraySchema)
     return of_images(path, node, schema, at) if issubclass(kind, ImageData) else of_array(path, node, at)
 
@@ -130,6 +133,12 @@ def of_ratings(node: dict[str, Any], schema: RatingSchema, at: str) -> Incoming:
     source = Ratings(**{key: node[key] for key in Ratings.__dataclass_fields__})
     whole = source.all_rows(schema)
     return Incoming(len(whole), lambda start, stop: schema.decode(whole[start:stop].numpy()), at)
+
+
+def of_documents(path: Path, node: dict[str, Any], at: str) -> Incoming:
+    """Each document with its counted words, whichever of them training met."""
+    found = read_documents(path, Chosen(**{key: node[key] for key in Chosen._fields}), at)
+    return Incoming(len(found.counts), lambda start, stop: found.counts[start:stop], at, labels=lambda: found.labels)
 
 
 def of_split(split: Split, schema: Schema, at: str) -> Incoming:

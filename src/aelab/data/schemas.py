@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aelab.data.documents import WordSchema
 from aelab.data.images import ImageSchema
 from aelab.data.ratings import RatingSchema
 from aelab.data.scaling import Scaling
@@ -11,7 +12,9 @@ from aelab.data.schema import ArraySchema, Schema
 from aelab.data.table_schema import Category, TableSchema
 from aelab.errors import UserError
 
-KINDS: dict[str, type[Schema]] = {kind.kind: kind for kind in (ArraySchema, ImageSchema, RatingSchema, TableSchema)}
+KINDS: dict[str, type[Schema]] = {
+    kind.kind: kind for kind in (ArraySchema, ImageSchema, RatingSchema, TableSchema, WordSchema)
+}
 
 
 def of_plain(plain: dict[str, Any]) -> Schema:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aelab.data.documents import WordSchema
 from aelab.data.schema import Samples, Schema
 from aelab.data.table_schema import TableSchema, as_table
 from aelab.errors import UserError
@@ -135,6 +136,8 @@ class Applied:
         if isinstance(self.schema, TableSchema):
             table = as_table(rows, "rows")
             n, take = len(table), lambda start, stop: table.slice(start, stop - start)
+        elif isinstance(self.schema, WordSchema) and not hasattr(rows, "ndim"):
+            n, take = len(rows), lambda start, stop: rows[start:stop]
         else:
             rows = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asanyarray(rows)
             if rows.ndim < 2:

@@ -169,6 +169,10 @@ class Base(Trained):
         """The variant's own matplotlib figures by file name; whose they are is written on them afterwards."""
         return {}
 
+    def tables(self, data: Data) -> dict[str, list[dict[str, object]]]:
+        """What of the variant is read rather than looked at: rows of cells by file name, left as NAME.csv."""
+        return {}
+
     def units_used(self, x: Tensor) -> int:
         """Code units that carry a sample, of those of ``x``: what PCA is given to be compared with it."""
         return self.encode(x[:1]).shape[1]

@@ -26,6 +26,7 @@ LINES = {  # metric → what a person reads
     "test/perplexity_lower": "perplexity per word, at least",
     "test/perplexity_upper": "perplexity per word, at most",
     "test/lda_perplexity": "the same, LDA with as many topics",
+    "test/retrieval_precision": "nearest documents that have its label",
     "test/rmse": "root mean squared error of a rating",
     "test/mae": "mean absolute error of a rating",
     "test/mean_rmse": "RMSE of the global mean",

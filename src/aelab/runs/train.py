@@ -168,6 +168,7 @@ def conclude(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock
     from aelab.rbm.layer import save_layers
     from aelab.results import figures
     from aelab.results.evaluation import alone, evaluate, finite
+    from aelab.results.tables import comma_separated
 
     started = time.perf_counter()
     handed = model.hand_on()  # of the last weights, whichever are tested
@@ -181,6 +182,9 @@ def conclude(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock
         metrics = finite(metrics) | evaluate(model, data, evaluators)
     run_folder.begin(folder, ends.settings)
     run_folder.finish(folder, metrics, clock.timing(started, STARTED))
+    with alone("tables"):
+        for name, rows in model.tables(data).items():
+            files.write_text(folder / f"{name}.csv", comma_separated(rows))
     pictures: dict[str, Path] = {}
     with alone("figures"), log.phase("drawing figures"):
         drawn = figures.run_figures(model, data, ends.rows, metrics)
