@@ -39,7 +39,7 @@ pytestmark = quick
         ("+chain.finetune.below=there", "chain.finetune.below: no such key"),
         (
             "chain.finetune.optimizer=sgd",
-            "an option is chosen by its group; write optimizer@chain.finetune.optimizer=sgd",
+            "by its group; write optimizer@chain.finetune.optimizer=sgd",
         ),
         ("+chain.rbm.last.modle.n_hidden=3", "chain.rbm.last.modle: no such key; did you mean model?"),
         ("+chain.rbm9.train.epochs=1", "chain.rbm9: there is no such stage; there are rbm1, rbm2, finetune"),

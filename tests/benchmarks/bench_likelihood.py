@@ -5,7 +5,7 @@
 
 ``speed``: seconds for the 14,500 temperatures of Salakhutdinov & Murray 2008 with 100 runs of a 784-500 machine, from
 some of them, against the loop one would type; rounds are interleaved, the least of each counts. ``bracket``: the three
-machines of fixed weights, × 1 and × 3, and one of two modes, at the evaluator's defaults.
+machines of fixed weights, × 1 and × 3, and one of two modes, with shorter chains than the evaluator's.
 """
 
 import argparse
