@@ -21,7 +21,7 @@ from aelab.config.schema import register
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Data
 from aelab.files import write_text
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.training import Training
 from aelab.rbm.layer import Layer, save_layers
 from aelab.runs.train import quiet
@@ -120,7 +120,7 @@ def shrink(node: DictConfig | ListConfig, where: str, given: set[str]) -> None:
             node[key] = WIDEST
 
 
-def fitted(cfg: DictConfig, source: Arrays, below: list[Layer] = ()) -> Base:
+def fitted(cfg: DictConfig, source: Arrays, below: list[Layer] = ()) -> Model:
     """The model of ``cfg`` trained on ``source``, or on its own files: what a run does, without its folder.
 
     ``below`` are given to it if it asks for them.

@@ -128,7 +128,7 @@ def test_objective_is_what_a_sweep_is_told():
 
 def test_our_own_fault_keeps_its_traceback(monkeypatch, capsys, made_data, tmp_path):
     """What no person can mend is not dressed up as a message."""
-    monkeypatch.setattr("aelab.runs.train.conclude", lambda *_: 1 / 0)
+    monkeypatch.setattr("aelab.runs.train.measure_and_draw", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         aelab(capsys, *TINY, f"hydra.run.dir={tmp_path / 'run'}")
 

@@ -48,7 +48,7 @@ def test_at_first_it_is_the_stack():
     torch.testing.assert_close(net.reconstruct(x), decode_through(below, encode_through(below, x)))
     for n, means in enumerate(net.features(x), 1):
         torch.testing.assert_close(means, encode_through(below[:n], x))
-    for ours, theirs in zip(net.hand_on(), below):
+    for ours, theirs in zip(net.learned_layers(), below):
         assert all(torch.equal(a, b) for a, b in zip(ours[:3], theirs[:3])) and ours[3:] == theirs[3:]
 
 
@@ -105,7 +105,7 @@ def test_labels_start_undecided_and_are_learned():
     assert float((net.classify(x).argmax(1) != y).float().mean()) < 0.15
     drawn = net.generate(200, 50, label=1) > 0.5
     assert float((drawn.float() - prototypes[1]).abs().mean()) < 0.25
-    assert net.encode(x).shape == (200, 20) and net.hand_on()[-1].W.shape == (20, 20)
+    assert net.encode(x).shape == (200, 20) and net.learned_layers()[-1].W.shape == (20, 20)
 
 
 def test_gaussian_inputs_keep_their_variances():

@@ -144,7 +144,7 @@ def test_a_refused_resume_changes_nothing(override, key, words, finished, capsys
 
 def test_a_resume_that_fails_before_its_first_epoch_changes_no_result(finished, capsys, monkeypatch):
     before = tree(finished)
-    monkeypatch.setattr("aelab.models.base.Base.batch_terms", lambda *_: 1 / 0)
+    monkeypatch.setattr("aelab.models.base.Model.batch_terms", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         aelab(capsys, f"resume={finished}", "train.epochs=6")
     after = tree(finished)
@@ -156,7 +156,7 @@ def test_a_resume_that_fails_before_its_first_epoch_changes_no_result(finished, 
 
 def test_a_run_that_goes_on_is_not_finished_until_it_is(finished, capsys, monkeypatch):
     """Its figures of merit are those of other weights from the first new epoch on."""
-    monkeypatch.setattr("aelab.runs.train.conclude", lambda *_: 1 / 0)
+    monkeypatch.setattr("aelab.runs.train.measure_and_draw", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         aelab(capsys, f"resume={finished}", "train.epochs=5")
     assert not (finished / "metrics.json").exists()

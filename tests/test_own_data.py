@@ -10,7 +10,7 @@ from aelab import files
 from aelab.config.overrides import plain
 from aelab.data.batches import Batch
 from aelab.functional import likelihood as nll
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.runs import folder as run_folder
 from aelab.runs import stages
 from aelab.runs.sources import Sources
@@ -19,7 +19,7 @@ QUICK = ("logger=csv", "train.epochs=2", "train.batch_size=16", "evaluate.probe.
 SMALL = (*QUICK, "model.network.widths=[8]", "model.n_code=2", "model.likelihood=gaussian")
 
 
-class Halves(Base):
+class Halves(Model):
     """Puts out half of its input."""
 
     def __init__(self, n_input: int, likelihood: str, categories: tuple[int, ...]):

@@ -1,4 +1,4 @@
-"""The RBM as a model: its step against a hand-written one, its runs resumed, its keys, its errors, its monitors."""
+"""The RBM as a model: its step against a hand-written one, its runs resumed, its keys, its errors, its diagnostics."""
 
 import math
 
@@ -20,9 +20,9 @@ from aelab.models.rbm import RBM
 from aelab.models.training import Training
 from aelab.rbm import kernels
 from aelab.rbm.contrastive_divergence import Gradient
+from aelab.rbm.diagnostics import energies, fantasies, step_sizes, unit_activity
 from aelab.rbm.energy import free_energy, mean_h_given_v
 from aelab.rbm.layer import Layer
-from aelab.rbm.monitors import energies, fantasies, step_sizes, unit_activity
 from aelab.rbm.partition import log_likelihood_exact
 from aelab.runs.folder import load, read_checkpoint, read_history, read_layers
 from aelab.runs.train import train

@@ -16,7 +16,7 @@ import aelab.runs.checkpoint
 import aelab.runs.train
 from aelab import files
 from aelab.config.build import made_from_layers
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.runs import folder as run_folder
 
 EPOCHS = 4
@@ -108,14 +108,14 @@ def unbroken(made_data, tmp_path_factory):
 
 # three minibatches and three files an epoch: best.ckpt, history.csv, last.ckpt
 MOMENTS = {
-    "in the second epoch": at_call(Base, "minibatch_step", 5),
-    "in the last epoch": at_call(Base, "minibatch_step", 3 * EPOCHS),
+    "in the second epoch": at_call(Model, "minibatch_step", 5),
+    "in the last epoch": at_call(Model, "minibatch_step", 3 * EPOCHS),
     "while a checkpoint is written": at_call(torch, "save", 2, after=True),
     "before best.ckpt has its name": at_call(aelab.runs.checkpoint.os, "link", 2),
     "after best.ckpt": at_call(aelab.runs.checkpoint.os, "link", 2, after=True),
     "before history.csv": at_call(aelab.runs.checkpoint, "write_history", 2),
     "after history.csv of the last epoch": at_call(aelab.runs.checkpoint, "write_history", EPOCHS, after=True),
-    "when training is over": at_call(aelab.runs.train, "conclude", 1),
+    "when training is over": at_call(aelab.runs.train, "measure_and_draw", 1),
     "before metrics.json": at_call(files, "write_json", 2),
 }
 
@@ -150,7 +150,8 @@ def test_early_stopping_is_part_of_the_state(made_data, tmp_path, capsys):
     whole = tmp_path / "whole"
     aelab.runs.train.run(cfg, whole, "aelab")
     assert run_folder.read_history(whole)["epoch"] == [0, 1, 2]
-    for number, moment in enumerate((at_call(Base, "minibatch_step", 7), at_call(aelab.runs.train, "conclude", 1))):
+    moments = at_call(Model, "minibatch_step", 7), at_call(aelab.runs.train, "measure_and_draw", 1)
+    for number, moment in enumerate(moments):
         broken = tmp_path / f"broken{number}"
         killed(cfg, broken, moment)
         assert aelab_command(capsys, f"resume={broken}").status == 0

@@ -185,7 +185,7 @@ def test_as_a_layer_of_a_stack_it_hands_on_its_code_before_the_selection(code, p
     model, x = made(Single("glorot", tied), code=code, pre_bias=pre_bias), torch.rand(7, 16)
     model.decoder_bias().data.uniform_()
     with torch.no_grad():
-        torch.testing.assert_close(encode_through(model.hand_on(), x), model.pre_code(x))
+        torch.testing.assert_close(encode_through(model.learned_layers(), x), model.pre_code(x))
         code = torch.rand(7, 20)
-        torch.testing.assert_close(decode_through(model.hand_on(), code), model.decode(code))
-    assert made(MLP([5], "silu", "he", tied=False)).hand_on() == []
+        torch.testing.assert_close(decode_through(model.learned_layers(), code), model.decode(code))
+    assert made(MLP([5], "silu", "he", tied=False)).learned_layers() == []

@@ -80,7 +80,7 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
     """Interleave the two loops, print their minima; the ratios of training and of everything."""
     from helpers import composed
 
-    from aelab.models.base import Base
+    from aelab.models.base import Model
     from aelab.runs.train import train
 
     widths, n_code = NETS[name]
@@ -91,10 +91,10 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
     )  # fmt: skip
     seconds: dict[str, list[float]] = {key: [] for key in ("bare", "bare+val", "aelab", "aelab+all")}
     at = {}
-    start, validate = Base.on_train_epoch_start, Base.on_validation_epoch_start
+    start, validate = Model.on_train_epoch_start, Model.on_validation_epoch_start
     bare: list[Bare] = []
 
-    def epoch_start(model: Base) -> None:
+    def epoch_start(model: Model) -> None:
         now = time.process_time()
         if "start" in at:
             seconds["aelab+all"].append(now - at["start"])
@@ -111,16 +111,16 @@ def compare(name: str, rounds: int, precision: str, folder: Path) -> tuple[float
         at["start"] = time.process_time()
         start(model)
 
-    def validation_start(model: Base) -> None:
+    def validation_start(model: Model) -> None:
         seconds["aelab"].append(time.process_time() - at["start"])
         validate(model)
 
-    Base.on_train_epoch_start, Base.on_validation_epoch_start = epoch_start, validation_start
+    Model.on_train_epoch_start, Model.on_validation_epoch_start = epoch_start, validation_start
     try:
         folder.mkdir(parents=True)
         train(cfg, folder, "aelab")
     finally:
-        Base.on_train_epoch_start, Base.on_validation_epoch_start = start, validate
+        Model.on_train_epoch_start, Model.on_validation_epoch_start = start, validate
     best = {key: min(values[1:]) for key, values in seconds.items()}
     ratios = best["aelab"] / best["bare"], best["aelab+all"] / best["bare+val"]
     print(f"{name:22}{best['bare']:8.2f}{best['aelab']:8.2f}{ratios[0]:8.3f}", end="")

@@ -2,7 +2,7 @@
 
     taskset -c 1 python tests/benchmarks/bench_rbm.py --rounds 3
 
-aelab is timed as a person runs it: ``train`` with its data, Trainer, validation, monitors and checkpoint, from the
+aelab is timed as a person runs it: ``train`` with its data, Trainer, validation, diagnostics and checkpoint, from the
 start of one epoch to the start of the next. The others train for one epoch without anything of that, by their own
 defaults; rbms centres its gradient, and is timed without that too. Rounds are interleaved, so that a slow spell hits
 all alike; of each the least CPU time is kept. rbms and learnergy are optional

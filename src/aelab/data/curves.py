@@ -17,7 +17,11 @@ Images = Annotated[int, Interval(1, 1_000_000)]
 
 VERSION = 1  # of the drawing: a change of anything below makes another set and wants another number
 SIDE, LOW, HIGH, GAP = 28, 2.0, 26.0, 2.0  # pixels: the image, the range of the points, their least distance in x
-SEGMENTS, DOTS, GAIN = 256, 4.0, 0.4625  # straight pieces a curve, ink a pixel of length, grey level a unit of ink
+SEGMENTS, DOTS, GAIN = (
+    256,
+    4.0,
+    0.4625,
+)  # pieces per curve, ink per pixel of length, grey level per unit of ink
 CHUNK = 1000  # images drawn at once: bounds memory, changes nothing else
 
 

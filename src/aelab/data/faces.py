@@ -1,6 +1,6 @@
 """Faces: patches of the 400 Olivetti photographs (40 people, ten each), rotated and scaled, split by person.
 
-After Hinton & Salakhutdinov 2006: 25 x 25 pixels, the first 30 people train and the other 10 test, zero mean a pixel,
+After Hinton & Salakhutdinov 2006: 25 x 25 pixels, the first 30 people train and the other 10 test, zero mean per pixel,
 variance one on average. Rotations and scales are our own draws, the crop a guess that gives the paper's error of PCA
 with 30 components (135): a look-alike of their set.
 """

@@ -15,7 +15,7 @@ def kl_to_standard_normal_per_dimension(mean: Tensor, log_var: Tensor) -> Tensor
 
 
 def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Σ_j ½ (μ_j² + σ_j² − 1 − log σ_j²), (…,): one number a sample."""
+    """Σ_j ½ (μ_j² + σ_j² − 1 − log σ_j²), (…,): one number per sample."""
     return kl_to_standard_normal_per_dimension(mean, log_var).sum(-1)
 
 

@@ -17,7 +17,7 @@ class Known(NamedTuple):
     shape: tuple[int, int]
 
 
-class Model(NamedTuple):
+class Factorization(NamedTuple):
     """value ≈ mean + row bias + column bias + row factors · column factors."""
 
     mean: Tensor
@@ -32,17 +32,19 @@ class Model(NamedTuple):
         return self.mean + self.row_bias[row] + self.column_bias[column] + product
 
 
-def fit_biases(known: Known, penalty: float) -> Model:
+def fit_biases(known: Known, penalty: float) -> Factorization:
     """Least Σ (value − mean − b_row − b_column)² + penalty · (Σ b_row² + Σ b_column²), by turns; no factors."""
     mean = known.value.mean()
     rows, columns = (known.value.new_zeros(n) for n in known.shape)
     for _ in range(SWEEPS):
         rows = _shrunk(known.row, known.value - mean - columns[known.column], known.shape[0], penalty)
         columns = _shrunk(known.column, known.value - mean - rows[known.row], known.shape[1], penalty)
-    return Model(mean, rows, columns, rows.new_zeros(known.shape[0], 1), rows.new_zeros(known.shape[1], 1))
+    return Factorization(mean, rows, columns, rows.new_zeros(known.shape[0], 1), rows.new_zeros(known.shape[1], 1))
 
 
-def fit_factors(known: Known, factors: int, penalty: float, bias_penalty: float, draw: torch.Generator) -> Model:
+def fit_factors(
+    known: Known, factors: int, penalty: float, bias_penalty: float, draw: torch.Generator
+) -> Factorization:
     """Biases, then factors P, Q on what they leave: least Σ (rest − P_row · Q_column)² + penalty Σ n (|P|² + |Q|²).
 
     n are the numbers of ratings (Zhou et al. 2008); alternating least squares, each side exact given the other.

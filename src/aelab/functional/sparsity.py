@@ -42,7 +42,7 @@ def top_k(code: Tensor, k: int) -> Tensor:
 
 
 def batch_top_k(code: Tensor, k: int) -> Tensor:
-    """All but the k · batch greatest entries of the whole batch become 0 (Bussmann et al. 2024): k a row on average."""
+    """All but the k · batch greatest entries of the batch become 0 (Bussmann et al. 2024): k per row on average."""
     return top_k(code.reshape(1, -1), k * len(code)).view_as(code)
 
 

@@ -11,7 +11,7 @@ from aelab.data.documents import WordSchema
 from aelab.data.schema import Samples, Schema
 from aelab.data.table_schema import TableSchema, as_table
 from aelab.errors import UserError
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.rbm.layer import decode_through, encode_through
 
 BLOCK = 1 << 22  # input values that are on their way through the model at once
@@ -27,7 +27,7 @@ class Applied:
     memory does not grow with their number. ``threshold``: of grey levels, the model learned bits.
     """
 
-    def __init__(self, model: Base, schema: Schema | None, threshold: bool, missing: str = ""):
+    def __init__(self, model: Model, schema: Schema | None, threshold: bool, missing: str = ""):
         self.model, self._schema, self.threshold, self._missing = model, schema, threshold, missing
 
     def __getattr__(self, name: str) -> Any:

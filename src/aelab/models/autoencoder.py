@@ -4,13 +4,13 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.functional.activation import Activation, activation
-from aelab.models.base import Base, Likelihood
+from aelab.models.base import Likelihood, Model
 from aelab.models.network import MLP, Conv, as_layer
 from aelab.ranges import Count
 from aelab.rbm.layer import Layer
 
 
-class Autoencoder(Base):
+class Autoencoder(Model):
     """code = g(encoder(x)), x̂ = decoder(code); the loss is −log p(x | code).
 
     ``n_code`` units with the activation ``code``; ``network`` says what lies between input and code. Source: Rumelhart,
@@ -43,7 +43,7 @@ class Autoencoder(Base):
         start_output_at_mean(self, data)
 
 
-def start_output_at_mean(model: Base, data: Data) -> None:
+def start_output_at_mean(model: Model, data: Data) -> None:
     """Set the bias of the decoder's last layer so that it puts out the training mean."""
     last = [m for m in model.decoder.modules() if getattr(m, "bias", None) is not None][-1]
     output = model.constant_output(data.train.x.mean(0))

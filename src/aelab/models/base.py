@@ -28,7 +28,7 @@ class Output(NamedTuple):
     output: Tensor
 
 
-class Base(Trained):
+class Model(Trained):
     """An autoencoder: x → code → x̂, trained on the sum of ``loss_terms`` against the clean input.
 
     A variant sets ``encoder`` and ``decoder`` (modules) and overrides only what differs: ``encode``, ``forward``,
@@ -136,7 +136,7 @@ class Base(Trained):
         """This model as one layer of units, if it is one."""
         return None
 
-    def hand_on(self) -> list[Layer]:
+    def learned_layers(self) -> list[Layer]:
         """The layers that a later stage of a chain may stand on: those below and its own; none if it is no layer."""
         own = self.layer()
         return [] if own is None else [*self.below, own]

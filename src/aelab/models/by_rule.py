@@ -8,14 +8,14 @@ from torch import Tensor
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.divergence import stop_if_exploded
 from aelab.models.training import WATCHED
 from aelab.rbm.layer import Unit
 
 
-class ByRule(Base):
-    """A variant overrides ``minibatch_step`` with its rule and ``watch`` with what is looked at once per epoch.
+class ByRule(Model):
+    """A variant overrides ``minibatch_step`` with its rule and ``epoch_metrics`` with what is looked at once per epoch.
 
     ``loss`` is the reconstruction's −log p(x | code): what is watched, not what is minimised. What a run needs to go on
     where it stopped, velocities for one, are buffers, and so part of the checkpoint.
@@ -47,7 +47,7 @@ class ByRule(Base):
         """The learning rate at the present minibatch."""
         return self.learning_rate * self.training_plan.schedule(self.progress)
 
-    def watch(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
+    def epoch_metrics(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
         """Metrics of the variant's own from a few training and validation samples (rows)."""
         return {}
 
@@ -69,7 +69,7 @@ class ByRule(Base):
         loss = self.training_loss(Batch(train, None))
         stop_if_exploded(loss.cpu(), self._loss_limit, self.current_epoch, self.rate_key)
         metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}
-        metrics |= self.watch(train, self.trainer.datamodule.val.x[:WATCHED])
+        metrics |= self.epoch_metrics(train, self.trainer.datamodule.val.x[:WATCHED])
         self.log_epoch(metrics)
 
 

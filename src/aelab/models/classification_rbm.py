@@ -8,7 +8,7 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.functional.likelihood import log_odds
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.filters import Filters
 from aelab.ranges import Count, NonNegative
 from aelab.rbm.density import Density, of_labelled_rbm
@@ -20,7 +20,7 @@ PICTURES = 10  # generated of each label
 PICTURE_STEPS = 500  # Gibbs steps before each
 
 
-class ClassificationRBM(Base):
+class ClassificationRBM(Model):
     """p(x, y, h) ∝ exp(hᵀWx + hᵀUy + aᵀx + dᵀy + bᵀh), so p(y | x) = softmax_y(d_y + Σ_j softplus(b_j + U_jy + W_j x)).
 
     The loss is ``discriminative`` · −log p(y | x), whose gradient is exact, + ``generative`` · −log p(x, y), whose

@@ -9,13 +9,13 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.functional.initialization import Initialization
-from aelab.models.base import Base, Output
+from aelab.models.base import Model, Output
 from aelab.ranges import BelowOne, Natural
 from aelab.rbm.layer import Layer
 from aelab.rbm.unroll import forget, unroll
 
 
-class Classifier(Base):
+class Classifier(Model):
     """p(label | x) = softmax(V code + c), code = the layers below; the loss is −log p(label | x), nats.
 
     During the first ``top_only_epochs`` only V and c move, so that a random output layer does not spoil what was

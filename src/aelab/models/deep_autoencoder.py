@@ -3,12 +3,12 @@
 from typing import Literal
 
 from aelab.functional.initialization import Initialization
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.rbm.layer import Layer
 from aelab.rbm.unroll import Code, forget, unroll
 
 
-class DeepAutoencoder(Base):
+class DeepAutoencoder(Model):
     """Encoder: the layers below, upwards; decoder: the same downwards, free of the encoder from then on.
 
     Before the first step the code is ``encode_through(below, x)``. ``code`` is ``as_layers`` (Gaussian hidden units:

@@ -10,7 +10,7 @@ from aelab.models.base import Output
 from aelab.models.by_rule import ByRule, check_inputs
 from aelab.models.filters import Filters
 from aelab.ranges import BelowOne, Count, Natural, NonNegative, Positive
-from aelab.rbm import monitors
+from aelab.rbm import diagnostics
 from aelab.rbm.density import Density, of_belief_network
 from aelab.rbm.kernels import linear, momentum_ascent_
 from aelab.rbm.layer import Layer, check_fit, mean_h_given_v, mean_v_given_h, weights_down
@@ -82,7 +82,7 @@ class DeepBeliefNetwork(ByRule):
         n = len(W) if labels else len(W) - self.n_labels
         return Layer(W[:n], b_hidden, b_visible[:n], *self.units[-1], None if len(self.up_W) else self.log_var_visible)
 
-    def hand_on(self) -> list[Layer]:
+    def learned_layers(self) -> list[Layer]:
         """The way up, with the weights and visible biases of the way down, and the top without labels."""
         ways = zip(self.recognition(), self.down_W)
         lower = [up if torch.equal(up.W, down) else up._replace(W_down=down.detach()) for up, down in ways]
@@ -154,7 +154,7 @@ class DeepBeliefNetwork(ByRule):
 
     @torch.no_grad()
     def minibatch_step(self, batch: Batch, optimizer: object) -> None:
-        """Up from the data, down from the top's dream, each way teaching the other; then a step with momentum."""
+        """Up from the data, down from a sample of the top, each way teaching the other; then a step with momentum."""
         label = nn.functional.one_hot(batch.y, self.n_labels).to(batch.x) if self.n_labels else None
         step = up_down(batch.x, label, self.recognition(), self.generative(), self.top_rbm(), self.steps)
         ways = [tensors for way in (step.recognition, step.generative) for tensors in zip(*way)]
@@ -171,9 +171,9 @@ class DeepBeliefNetwork(ByRule):
 
     # --- what is watched ----------------------------------------------------------------------------------------------
 
-    def watch(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
+    def epoch_metrics(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
         numbers = len(list(self.parameters())) - 3
-        return monitors.step_sizes(self.top[0].detach(), self.rate() * getattr(self, f"velocity_{numbers}"))
+        return diagnostics.step_sizes(self.top[0].detach(), self.rate() * getattr(self, f"velocity_{numbers}"))
 
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
         metrics = super().validation_metrics(batch, out)

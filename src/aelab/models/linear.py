@@ -9,12 +9,12 @@ from torch.nn import functional as F
 from aelab.data.batches import Data
 from aelab.errors import UserError
 from aelab.functional.pca import principal_angles
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.filters import Filters
 from aelab.ranges import Count
 
 
-class Linear(Base):
+class Linear(Model):
     """code = (x − m) A, x̂ = code B + m, m the training mean; on squared error the minima span PCA's subspace.
 
     A (input, code) and B (code, input) are fixed only up to an invertible matrix between them, so subspaces are

@@ -9,12 +9,12 @@ from aelab.data.batches import Batch, Data
 from aelab.data.parts import Split
 from aelab.data.ratings import RatingSchema
 from aelab.errors import UserError
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.ranges import MOST, Count, Interval, NonNegative
 from aelab.rbm import ratings as rr
 
 
-class RatingRBM(Base):
+class RatingRBM(Model):
     """p(V, h) of the items that one row (a user, or an item's users) has rated; the code is E[h | ratings].
 
     The loss is F(x) − F(x') per rating, x' after ``steps`` of Gibbs sampling of the rated items: its gradient is

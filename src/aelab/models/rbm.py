@@ -13,7 +13,7 @@ from aelab.models.filters import Filters
 from aelab.models.training import WATCHED
 from aelab.ranges import Count
 from aelab.rbm import contrastive_divergence as cd
-from aelab.rbm import monitors
+from aelab.rbm import diagnostics
 from aelab.rbm.density import Density, of_rbm
 from aelab.rbm.energy import gibbs_sample, sample_h_given_v
 from aelab.rbm.kernels import linear
@@ -117,7 +117,7 @@ class RBM(ByRule):
         if self.recipe.bias_start == "data":
             mean = self.mean_visible
             self.b_visible.data.copy_(log_odds(mean) if self.visible == "bernoulli" else mean)
-        self.mean_hidden.copy_(monitors.unit_activity(self.layer(), x[:WATCHED]))
+        self.mean_hidden.copy_(diagnostics.unit_activity(self.layer(), x[:WATCHED]))
         if self.chains is not None:
             self.chains.copy_(x[torch.randint(len(x), (len(self.chains),))])
 
@@ -188,23 +188,23 @@ class RBM(ByRule):
 
     # --- what is watched ----------------------------------------------------------------------------------------------
 
-    def watch(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
-        metrics = monitors.energies(self.layer(), train, val)
-        metrics |= monitors.step_sizes(self.W.detach(), self.rate() * self.velocity_W)
-        return {**metrics, "val/hidden_activity": monitors.unit_activity(self.layer(), val).mean()}
+    def epoch_metrics(self, train: Tensor, val: Tensor) -> dict[str, Tensor]:
+        metrics = diagnostics.energies(self.layer(), train, val)
+        metrics |= diagnostics.step_sizes(self.W.detach(), self.rate() * self.velocity_W)
+        return {**metrics, "val/hidden_activity": diagnostics.unit_activity(self.layer(), val).mean()}
 
     def figures(self, data: Data) -> dict[str, object]:
         """The mean activity of each unit, and what Gibbs chains show that start at test samples and at noise."""
         from aelab.functional.drawing import images, units
 
-        activity = monitors.unit_activity(self.layer(), data.test.x)
+        activity = diagnostics.unit_activity(self.layer(), data.test.x)
         title = f"Mean activity of {len(activity)} hidden units over {len(data.test.x)} test samples"
         limits = (0.0, 1.0) if self.hidden == "bernoulli" else None
         unit = "probability of being on" if self.hidden == "bernoulli" else "mean, in the unit's own unit"
         pictures = {"hidden_activity": units.ranked(title, activity, "hidden unit, by its activity", unit, limits)}
         if len(data.pixel_shape) == 2:
             torch.manual_seed(0)
-            fantasies = monitors.fantasies(self.layer(), data.test.x[:FANTASIES])
+            fantasies = diagnostics.fantasies(self.layer(), data.test.x[:FANTASIES])
             rows = {k: data.to_pixels(v) for k, v in fantasies.items()}
             title = "Gibbs chains from test samples and from noise"
             pictures["fantasies"] = images.image_rows(title, rows, data.pixel_shape)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch, Data
 from aelab.data.parts import Split
 from aelab.errors import UserError
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.ranges import Count, NonNegative
 from aelab.rbm import replicated_softmax as rs
 from aelab.rbm.layer import Layer
@@ -14,7 +14,7 @@ from aelab.rbm.layer import Layer
 TOP_WORDS = 10  # shown of each hidden unit
 
 
-class ReplicatedSoftmax(Base):
+class ReplicatedSoftmax(Model):
     """p(v, h) ∝ exp(vᵀ W h + aᵀ v + D bᵀ h) of documents v (batch, words) of D counted words; the code is E[h | v].
 
     The loss is F(v) − F(v'), v' after ``steps`` of Gibbs sampling from v, per word: its gradient is contrastive

@@ -11,7 +11,7 @@ from aelab.functional import sparsity
 from aelab.functional.activation import Activation
 from aelab.functional.drawing import units
 from aelab.models.autoencoder import Autoencoder
-from aelab.models.base import Base, Likelihood, Output
+from aelab.models.base import Likelihood, Model, Output
 from aelab.models.network import MLP, Conv
 from aelab.ranges import Count, Inside, NonNegative
 
@@ -66,8 +66,8 @@ class Sparse(Autoencoder):
         return sparse_figures(self, data, self.active_above)
 
 
-def sparse_metrics(model: Base, data: Data, active_above: float) -> dict[str, float]:
-    """``l0``: units active an image; ``dead_fraction``: active for none; ``fvu``: Σ (x − x̂)² / Σ (x − mean x)²."""
+def sparse_metrics(model: Model, data: Data, active_above: float) -> dict[str, float]:
+    """``l0``: units active per image; ``dead_fraction``: active for none; ``fvu``: Σ (x − x̂)² / Σ (x − mean x)²."""
     frequency = lifetime_frequency(model, data, active_above)
     x_hat = torch.cat([model.reconstruct(batch.x) for batch in data.test.batches()])
     fvu = sparsity.fraction_of_variance_unexplained(data.test.x, x_hat)
@@ -75,7 +75,7 @@ def sparse_metrics(model: Base, data: Data, active_above: float) -> dict[str, fl
     return {name: float(value) for name, value in metrics.items()}
 
 
-def sparse_figures(model: Base, data: Data, active_above: float) -> dict[str, Figure]:
+def sparse_figures(model: Model, data: Data, active_above: float) -> dict[str, Figure]:
     """``lifetime_sparsity``: how many units are active on how large a part of the test images."""
     share = lifetime_frequency(model, data, active_above)
     n = len(data.test.x)
@@ -85,13 +85,13 @@ def sparse_figures(model: Base, data: Data, active_above: float) -> dict[str, Fi
 
 
 @torch.no_grad()
-def units_active(model: Base, x: Tensor, active_above: float) -> int:
+def units_active(model: Model, x: Tensor, active_above: float) -> int:
     """Code units active for a sample of ``x``, on average, at least 1: a fair number of principal components."""
     return max(1, round(float((model.encode(x).abs() > active_above).sum(1).float().mean())))
 
 
 @torch.no_grad()
-def lifetime_frequency(model: Base, data: Data, active_above: float) -> Tensor:
+def lifetime_frequency(model: Model, data: Data, active_above: float) -> Tensor:
     """The fraction of test images for which |code_j| > ``active_above``, (code,)."""
     counts = sum((model.encode(batch.x).abs() > active_above).sum(0) for batch in data.test.batches())
     return counts / len(data.test.x)

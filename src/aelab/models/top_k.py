@@ -12,7 +12,7 @@ from aelab.functional import likelihood as nll
 from aelab.functional import sparsity
 from aelab.functional.activation import activation
 from aelab.models.autoencoder import start_output_at_mean
-from aelab.models.base import Base, Likelihood
+from aelab.models.base import Likelihood, Model
 from aelab.models.network import MLP, Conv, TransposedLinear, as_layer
 from aelab.models.sparse import sparse_figures, sparse_metrics, units_active
 from aelab.ranges import Count, Fraction, NonNegative, Positive
@@ -29,7 +29,7 @@ class Selected(NamedTuple):
     pre_code: Tensor
 
 
-class TopK(Base):
+class TopK(Model):
     """x̂ = decoder(h), h = ``encoder(x)`` of which only the greatest entries are kept; the rest are 0.
 
     ``selection`` keeps k units of each row (top_k), k · batch entries of the batch (batch_top_k), or of each unit its
@@ -159,7 +159,7 @@ class TopK(Base):
             self.thresholds.lerp_(sparsity.least_kept(units, shares), 1 / self.averaged)
 
     def layer(self) -> Layer | None:
-        """Without hidden layers it is one of a stack, whose units are handed on unselected: h = ``pre_code``(x)."""
+        """Without hidden layers it is one of a stack, whose units go on unselected: h = ``pre_code``(x)."""
         own = as_layer(self.encoder, self.rectifier, self.decoder, self.likelihood)
         if own is None or not self.pre_bias:
             return own

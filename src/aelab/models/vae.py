@@ -11,7 +11,7 @@ from aelab.functional import elbo
 from aelab.functional import likelihood as nll
 from aelab.models import vae_evaluation, vae_figures
 from aelab.models.autoencoder import start_output_at_mean
-from aelab.models.base import DRAWS, Base, Likelihood
+from aelab.models.base import DRAWS, Likelihood, Model
 from aelab.models.network import MLP, Conv
 from aelab.ranges import Count, Fraction, Interval, NonNegative, Positive
 
@@ -31,7 +31,7 @@ class Inference(NamedTuple):
     log_ratio: Tensor
 
 
-class VAE(Base):
+class VAE(Model):
     """log p(x) ≥ E_q log p(x | z) − KL(q(z | x) ‖ p(z)), q(z | x) = N(μ(x), diag σ²(x)), p(z) = N(0, 1).
 
     The loss is −E_q log p(x | z) + β Σ_j max(``free_bits``, KL_j), averaged over ``samples`` of z, or with

@@ -11,7 +11,7 @@ import torch
 from aelab.config.build import build
 from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.results.metrics import OfTheModel
 
 PLAIN = ("weights", "nll_samples")  # keys of ``evaluate`` that are no evaluators
@@ -21,7 +21,7 @@ log = logging.getLogger("aelab")
 class Evaluator(Protocol):
     """Measures a model: name → number, names without the prefix ``test/``."""
 
-    def __call__(self, model: Base, data: Data) -> dict[str, float]: ...
+    def __call__(self, model: Model, data: Data) -> dict[str, float]: ...
 
 
 def build_evaluators(nodes: Mapping[str, Any]) -> dict[str, Evaluator]:
@@ -34,7 +34,7 @@ def build_evaluators(nodes: Mapping[str, Any]) -> dict[str, Evaluator]:
 
 
 @torch.no_grad()
-def evaluate(model: Base, data: Data, evaluators: Mapping[str, Evaluator]) -> dict[str, float]:
+def evaluate(model: Model, data: Data, evaluators: Mapping[str, Evaluator]) -> dict[str, float]:
     """``test/…`` → number, every one a function of weights and data alone (times are not among them).
 
     First what the model itself is measured by, then each of the ``evaluators``. One that fails costs a line of warning

@@ -19,7 +19,7 @@ from aelab.functional.drawing.sheet import Sheet, number
 from aelab.functional.drawing.sheet import save as save_figure
 from aelab.functional.drawing.units import confusion, errors
 from aelab.functional.pca import reconstruct as reconstruct_pca
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.filters import Filters
 from aelab.results.metrics import codes
 from aelab.results.study_figures import statistics_figures
@@ -42,7 +42,7 @@ class Style(NamedTuple):
 
 
 @torch.no_grad()
-def run_figures(model: Base, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> dict[str, Figure]:
+def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> dict[str, Figure]:
     """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own."""
     drawn = {"loss": losses(data, rows), **statistics_figures(rows)}
     shape = data.pixel_shape
@@ -75,7 +75,7 @@ def losses(data: Data, rows: list[dict[str, float]]) -> Sheet:
     return loss_curves(title, rows, "loss, nats per sample", "squared error of a validation sample")
 
 
-def reconstruction_rows(model: Base, data: Data) -> Sheet:
+def reconstruction_rows(model: Model, data: Data) -> Sheet:
     """The first test images, as they are, corrupted and restored, and as the model and PCA give them back."""
     rows = {name: data.to_pixels(x) for name, x in seen(model, data, COLUMNS).items()}
     touched = {}
@@ -89,7 +89,7 @@ def reconstruction_rows(model: Base, data: Data) -> Sheet:
     return image_rows(title + ", touched pixels tinted" * bool(touched), rows, data.pixel_shape, touched=touched)
 
 
-def seen(model: Base, data: Data, n: int) -> dict[str, Tensor]:
+def seen(model: Model, data: Data, n: int) -> dict[str, Tensor]:
     """Name → the first ``n`` test inputs: as they are, corrupted and restored, and as model and PCA see them."""
     x = data.test.x[:n]
     rows = {"input": x}
@@ -104,14 +104,14 @@ def seen(model: Base, data: Data, n: int) -> dict[str, Tensor]:
     return rows
 
 
-def corrupted(model: Base, data: Data, x: Tensor) -> tuple[Tensor, Tensor]:
+def corrupted(model: Model, data: Data, x: Tensor) -> tuple[Tensor, Tensor]:
     """``x`` as training sees it in the end, and what was touched; the draws are always the same."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return model.corruption.bind(data.shape, data.ends)(x)
 
 
-def error_figure(model: Base, data: Data) -> Sheet:
+def error_figure(model: Model, data: Data) -> Sheet:
     """How the errors of the test samples are spread, and the samples with the largest."""
     pixels = data.pixels.to(data.test.x)
     x_hat = torch.cat([data.to_pixels(model.reconstruct(batch.x)) for batch in data.test.batches()])
@@ -122,7 +122,7 @@ def error_figure(model: Base, data: Data) -> Sheet:
     return errors(title, error, rows, data.pixel_shape, "squared error, summed over pixels")
 
 
-def confusion_figure(model: Base, data: Data) -> Sheet:
+def confusion_figure(model: Model, data: Data) -> Sheet:
     """Which label the test samples of each label are given."""
     n = max(data.n_classes, int(data.test.y.max()) + 1)
     counts = torch.zeros(n, n)
@@ -133,7 +133,7 @@ def confusion_figure(model: Base, data: Data) -> Sheet:
     return confusion(f"Labels given to {len(data.test.x)} test samples: {wrong} wrong", counts)
 
 
-def filter_figures(model: Base, data: Data) -> dict[str, Sheet]:
+def filter_figures(model: Model, data: Data) -> dict[str, Sheet]:
     """``encoder_filters`` and ``decoder_filters``: the weights next to the pixels, seen through the layers below."""
     x = data.test.x[:WATCHED]
     sides = {"encoder_filters": (model.encoder_filters(x), "What the first hidden units look for")}
@@ -160,7 +160,7 @@ def project_filters(weights: Tensor, data: Data) -> Tensor:
     return weights
 
 
-def subject(model: Base, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> str:
+def subject(model: Model, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> str:
     """Whose figures they are: model, data, how long it was trained, figure of merit."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(model).__name__)
     parts = [f"{name} on {data.name}", f"{model.encode(data.test.x[:1]).shape[1]} code units"]

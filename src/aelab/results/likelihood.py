@@ -9,7 +9,7 @@ import torch
 
 from aelab.data.batches import Data
 from aelab.functional.progress import bar
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.ranges import MOST, Count, Inside, Interval, Natural
 from aelab.rbm.annealing import annealed_log_likelihood
 from aelab.rbm.bracket import Sampling, bracket_log_z, log_likelihood
@@ -47,7 +47,7 @@ class Likelihood:
     draws: Count
     thin: Count
 
-    def __call__(self, model: Base, data: Data) -> dict[str, float]:
+    def __call__(self, model: Model, data: Data) -> dict[str, float]:
         density, x = model.density(), data.test.x
         if density is None or "relu" in (density.rbm.visible, density.rbm.hidden):
             return {}

@@ -15,7 +15,7 @@ from aelab.data.parts import Split
 from aelab.functional.classification import class_error
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models import vae_evaluation
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.vae import VAE
 from aelab.ranges import Count, Natural, Positive
 
@@ -42,7 +42,7 @@ class OfTheModel:
     Of one with a decoder also :func:`fidelity`.
     """
 
-    def __call__(self, model: Base, data: Data) -> Figures:
+    def __call__(self, model: Model, data: Data) -> Figures:
         found = {name: float(value) for name, value in model.means_over(data.test, watched=True).items()}
         found |= fidelity(data, model.reconstruct) if model.reconstructs else {}
         return found | model.test_metrics(data)
@@ -51,7 +51,7 @@ class OfTheModel:
 class PrincipalComponents:
     """``pca_squared_error``: :func:`fidelity` of PCA with as many components as the code has units."""
 
-    def __call__(self, model: Base, data: Data) -> Figures:
+    def __call__(self, model: Model, data: Data) -> Figures:
         n_code = model.encode(data.test.x[:1]).shape[1]
         if not model.reconstructs or n_code >= min(data.train.x.shape):
             return {}
@@ -66,7 +66,7 @@ class Restoration:
     its draws always the same; nothing where nothing is corrupted.
     """
 
-    def __call__(self, model: Base, data: Data) -> Figures:
+    def __call__(self, model: Model, data: Data) -> Figures:
         if model.corruption is None or not model.reconstructs:
             return {}
         corruption = model.corruption.bind(data.shape, data.ends)
@@ -91,7 +91,7 @@ class Probe:
     c: Positive
     scale: Literal["each", "all"]
 
-    def __call__(self, model: Base, data: Data) -> Figures:
+    def __call__(self, model: Model, data: Data) -> Figures:
         labelled = labelled_codes(model, data)
         return {} if labelled is None else {"probe_error": self.error(*labelled)}
 
@@ -117,7 +117,7 @@ class NearestNeighbours:
 
     neighbours: Count
 
-    def __call__(self, model: Base, data: Data) -> Figures:
+    def __call__(self, model: Model, data: Data) -> Figures:
         from sklearn.neighbors import KNeighborsClassifier
 
         labelled = labelled_codes(model, data)
@@ -134,19 +134,19 @@ class ImportanceSampling:
 
     samples: Natural
 
-    def __call__(self, model: Base, data: Data) -> Figures:
+    def __call__(self, model: Model, data: Data) -> Figures:
         if not self.samples or not isinstance(model, VAE):
             return {}
         return {"nll": float(vae_evaluation.nll(model, data.test, self.samples))}
 
 
-def codes(model: Base, split: Split) -> Tensor:
+def codes(model: Model, split: Split) -> Tensor:
     """The code of every sample (n, code)."""
     with torch.no_grad():
         return torch.cat([model.encode(batch.x) for batch in split.batches()])
 
 
-def labelled_codes(model: Base, data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+def labelled_codes(model: Model, data: Data) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """Codes and labels of the training samples that have one, and of the test set; None where they share no label."""
     train, test = data.train_for_evaluation, data.test
     if test.y is None or train.y is None or not bool(torch.isin(test.y, train.y).any()):

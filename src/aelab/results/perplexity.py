@@ -10,7 +10,7 @@ from torch import Tensor
 from aelab.data.batches import Data
 from aelab.data.documents import WordSchema
 from aelab.functional.progress import bar
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.replicated_softmax import ReplicatedSoftmax, frequencies
 from aelab.ranges import MOST, Count, Inside, Interval, Natural
 from aelab.rbm import replicated_softmax as rs
@@ -43,7 +43,7 @@ class Perplexity:
     thin: Count
     lda_samples: Natural
 
-    def __call__(self, model: Base, data: Data) -> dict[str, float]:
+    def __call__(self, model: Model, data: Data) -> dict[str, float]:
         if not isinstance(model, ReplicatedSoftmax):
             return {}
         train, x = data.train.x, data.test.x[data.test.x.sum(1) > 0]
@@ -80,7 +80,7 @@ class Retrieval:
 
     neighbours: Count
 
-    def __call__(self, model: Base, data: Data) -> dict[str, float]:
+    def __call__(self, model: Model, data: Data) -> dict[str, float]:
         labelled = labelled_codes(model, data) if isinstance(data.schema, WordSchema) else None
         if labelled is None:
             return {}

@@ -8,8 +8,8 @@ import torch
 from aelab.data.batches import Data
 from aelab.data.ratings import RatingSchema
 from aelab.data.sparse import SparseRows
-from aelab.functional.factorization import Known, Model, fit_biases, fit_factors
-from aelab.models.base import Base
+from aelab.functional.factorization import Factorization, Known, fit_biases, fit_factors
+from aelab.models.base import Model
 from aelab.ranges import Count, Length, Positive
 
 Penalties = Annotated[list[Positive], Length(1, 1000)]
@@ -27,7 +27,7 @@ class RatingBaselines:
     penalties: Penalties
     bias_penalties: Penalties
 
-    def __call__(self, model: Base, data: Data) -> dict[str, float]:
+    def __call__(self, model: Model, data: Data) -> dict[str, float]:
         if not isinstance(data.schema, RatingSchema):
             return {}
         train, val, test = (known(part, data.schema) for part in (data.train.x, data.val.y, data.test.y))
@@ -54,6 +54,6 @@ def known(part: SparseRows, schema: RatingSchema) -> Known:
     return Known(row, column, values[level.long() - 1], tuple(part.shape))
 
 
-def rmse(model: Model, ratings: Known) -> float:
+def rmse(model: Factorization, ratings: Known) -> float:
     """√ mean (predicted − given)²."""
     return float((model.predict(ratings.row, ratings.column) - ratings.value).square().mean().sqrt())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch
 from aelab.errors import UserError
 from aelab.functional.activation import ACTIVATIONS
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.network import TransposedLinear
 
 PREFIX = "statistics/"
@@ -30,7 +30,7 @@ class LayerStatistics(NamedTuple):
     saturated: Tensor  # fraction of samples and units where the activation's slope is below SATURATED
 
 
-def layer_statistics(model: Base, batch: Batch) -> dict[str, LayerStatistics]:
+def layer_statistics(model: Model, batch: Batch) -> dict[str, LayerStatistics]:
     """Name of each linear layer, in the order of computation → what it does with ``batch``, as at a validation.
 
     Neither weights nor their ``.grad`` nor the random state change, so a run goes the same way with and without.
@@ -89,11 +89,11 @@ def outputs_of(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Tensor]]
 class Statistics(Callback):
     """As each epoch begins, the statistics of the first training samples; the first row is that of the start itself."""
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, model: Base) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, model: Model) -> None:
         measured = layer_statistics(model, next(trainer.datamodule.train_for_evaluation.batches()))
         self.row = {f"{PREFIX}{layer}/{n}": v for layer, s in measured.items() for n, v in s._asdict().items()}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, model: Base) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: Model) -> None:
         model.log_dict(self.row)
 
 

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from aelab.config.build import build, build_model, made_from_layers
 from aelab.data.batches import Data
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.training import Training
 from aelab.rbm.layer import Layer
 
@@ -20,7 +20,7 @@ def build_data(cfg: DictConfig, layers: list[Layer], source: Any = None) -> Data
     return build(node, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=below, **known)
 
 
-def build_in_training(cfg: DictConfig, data: Data, layers: list[Layer]) -> Base:
+def build_in_training(cfg: DictConfig, data: Data, layers: list[Layer]) -> Model:
     """The model of a run for ``data``, with all that its training needs."""
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
     if model.softmax and not data.below:

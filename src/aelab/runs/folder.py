@@ -22,7 +22,7 @@ from aelab.config.targets import refuse_strangers
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
-    from aelab.models.base import Base
+    from aelab.models.base import Model
     from aelab.rbm.layer import Layer
 
 
@@ -152,7 +152,7 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
     return checkpoint
 
 
-def load(folder: str | Path, weights: str = "last", trust: Sequence[str] = ()) -> "Base":
+def load(folder: str | Path, weights: str = "last", trust: Sequence[str] = ()) -> "Model":
     """The model of a finished (or stopped) run, in evaluation mode on the CPU, ready to encode, decode, reconstruct.
 
     Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Of code that is not aelab's
@@ -209,7 +209,7 @@ def refuse_links(folder: Path, key: str) -> None:
             raise UserError(f"{key}: {path} is a link to {path.resolve()}, and a run writes into its own folder only")
 
 
-def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
+def put_weights(model: "Model", checkpoint: dict[str, Any], key: str) -> None:
     """Load the checkpoint's weights; another model's are refused in one line."""
     try:
         model.load_state_dict(checkpoint["state_dict"])
@@ -221,7 +221,7 @@ def put_weights(model: "Base", checkpoint: dict[str, Any], key: str) -> None:
 
 
 def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:
-    """The layers a run hands on: those it stood on and its own. None gives none."""
+    """The layers that a later run may stand on: those that ``folder`` stood on and its own. None gives none."""
     from aelab.rbm.layer import load_layers
 
     if folder is None:

@@ -20,7 +20,7 @@ from aelab.config.messages import one_line
 from aelab.config.overrides import plain
 from aelab.data.batches import Data, Split
 from aelab.errors import UserError
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.training import make_optimizer
 from aelab.rbm.layer import Layer
 from aelab.results.evaluation import build_evaluators
@@ -46,7 +46,7 @@ def speaking_of(stage: Plan) -> Iterator[None]:
 def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
     """Raise ``UserError`` for what a stage would refuse once it runs; what only its training can show is left."""
     split: dict[str, Data] = {}
-    handed: dict[str | None, list[Layer] | None] = {None: []}
+    layers_of: dict[str | None, list[Layer] | None] = {None: []}
     above = {plan.below: plan.name for plan in plans}
     for plan in plans:
         with speaking_of(plan):
@@ -63,22 +63,22 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             make_optimizer(training.optimizer, [nn.Parameter(torch.zeros(1))])
             for progress in (0.0, 0.5, 1.0):
                 training.schedule(progress)
-            layers = handed[plan.below]
+            layers = layers_of[plan.below]
             if layers is None:  # one below could only be built with numbers: this one is checked when it runs
-                handed[plan.name] = None
+                layers_of[plan.name] = None
                 continue
             data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
             model = on_meta(plan, data, layers)
-            handed[plan.name] = None if model is None else handed_on(model)
-            if plan.name in above and handed[plan.name] == []:
+            layers_of[plan.name] = None if model is None else layers_without_numbers(model)
+            if plan.name in above and layers_of[plan.name] == []:
                 kind = type(model).__name__
-                raise UserError(f"model: {kind} hands no layer on that {above[plan.name]} could stand on; take another")
+                raise UserError(f"model: {kind} has no layer that {above[plan.name]} could stand on; take another")
 
 
-def handed_on(model: Base) -> list[Layer] | None:
-    """What ``model`` hands on, without numbers; None where it looks at them."""
+def layers_without_numbers(model: Model) -> list[Layer] | None:
+    """The layers that ``model`` leaves to later stages, without numbers; None where finding them needs numbers."""
     try:
-        return model.hand_on()
+        return model.learned_layers()
     except NotImplementedError:  # torch's word for a tensor on ``meta`` that is asked for its numbers
         return None
 
@@ -96,7 +96,7 @@ def standing_on(layers: list[Layer], data: Data) -> Data:
     return data
 
 
-def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Base | None:
+def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Model | None:
     """The model of ``plan`` in training, without numbers; None where it cannot be built so.
 
     Raises ``UserError`` for what it refuses, and for its size.

@@ -137,7 +137,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         try:
             with signals.safe_points():
                 trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-            metrics, pictures = conclude(cfg, folder, model, data, evaluators, ends, clock)
+            metrics, pictures = measure_and_draw(cfg, folder, model, data, evaluators, ends, clock)
         except BaseException as error:
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGTERM)  # the other ranks would wait for this one
@@ -160,8 +160,8 @@ def sizes(model, data) -> str:
     return f"{samples}, {count if parameters >= 1e3 else parameters} parameters"
 
 
-def conclude(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock) -> tuple[dict, dict]:
-    """Leave what the trained model hands on, measure it, draw it; metrics and paths of pictures.
+def measure_and_draw(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock) -> tuple[dict, dict]:
+    """Write the layers for later stages, measure the model, draw it; returns metrics and paths of pictures.
 
     What was learned and what it is worth are on disk before the first picture is drawn.
     """
@@ -171,9 +171,9 @@ def conclude(cfg: DictConfig, folder: Path, model, data, evaluators, ends, clock
     from aelab.results.tables import comma_separated
 
     started = time.perf_counter()
-    handed = model.hand_on()  # of the last weights, whichever are tested
-    if handed:
-        save_layers(folder / "layers.pt", handed)
+    layers = model.learned_layers()  # of the last weights, whichever are tested
+    if layers:
+        save_layers(folder / "layers.pt", layers)
     if cfg.evaluate.weights == "best":
         run_folder.put_weights(model, run_folder.read_checkpoint(folder, "best", "evaluate.weights"), str(folder))
     model.to(data.train.x.device).eval()

@@ -118,7 +118,7 @@ def outcome(returned: Any) -> Outcome:
     if isinstance(returned, Pruned):
         return "pruned", [], str(returned)
     if isinstance(returned, BaseException):
-        return "failed", [], one_line(returned)
+        return "failed", [], first_line(returned)
     if returned is None:
         return "done", [], ""
     values = list(returned) if isinstance(returned, Sequence) and not isinstance(returned, str) else [returned]
@@ -132,7 +132,7 @@ def names(text: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in (text.split(",") if isinstance(text, str) else text)]
 
 
-def one_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error; its type as well, unless it was written for a person."""
     from aelab.errors import UserError
 

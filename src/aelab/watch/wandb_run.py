@@ -214,7 +214,7 @@ def histograms_of(model: pl.LightningModule, x: torch.Tensor) -> dict[str, Any]:
 
 
 def checkpoints(folder: Path, run_id: str) -> Any:
-    """The run's checkpoints and what it hands on, as an artifact of type model."""
+    """The run's checkpoints and its layers for later stages, as an artifact of type model."""
     import wandb
 
     artifact = wandb.Artifact(f"run-{run_id}", type="model")

@@ -105,7 +105,7 @@ class OptunaSweeper(Sweeper):
 
     def _run(self, study: Any, batch: dict[int, list[str]], fixed: list[str], first: bool) -> dict[int, Any]:
         """Launch trials, number -> swept overrides; returns their outcomes, number -> (status, objectives, reason)."""
-        from aelab.sweep.jobs import Sweep, one_line, outcome, read_job
+        from aelab.sweep.jobs import Sweep, first_line, outcome, read_job
         from aelab.sweep.launching import launch, returned
 
         self.first = min(batch) if first else self.first
@@ -116,7 +116,7 @@ class OptunaSweeper(Sweeper):
         except Exception as error:  # the launcher's own: a worker out of memory, a job that the cluster cancelled
             if first and not any(read_job(self.folder / str(number)) for number in batch):
                 raise  # no job has ever begun: no trial is at fault
-            lost = ("failed", [], one_line(error))
+            lost = ("failed", [], first_line(error))
             return {number: self._ended(number, values) or lost for number, values in batch.items()}
         return {number: outcome(returned(job)) for number, job in zip(batch, returns, strict=True)}
 

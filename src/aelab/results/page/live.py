@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Data
 from aelab.functional.activation import ACTIVATIONS, UNITS, activation
 from aelab.functional.pca import fit_pca, project
-from aelab.models.base import Base
+from aelab.models.base import Model
 from aelab.models.deep_belief_network import DeepBeliefNetwork
 from aelab.models.hierarchical_vae import HierarchicalVAE
 from aelab.models.linear import Linear
@@ -35,7 +35,7 @@ Part = dict[str, Any]
 
 
 @torch.no_grad()
-def decoder_part(model: Base, data: Data) -> Part | None:
+def decoder_part(model: Model, data: Data) -> Part | None:
     """The map of test codes and the decoder; None for a model without one, too large, or not made of known layers."""
     if not model.reconstructs:
         return None
@@ -77,7 +77,7 @@ def pca_part(data: Data) -> Part | None:
 
 
 @torch.no_grad()
-def chain_part(model: Base, data: Data) -> Part | None:
+def chain_part(model: Model, data: Data) -> Part | None:
     """The Gibbs chain of an RBM, or of a deep belief network's top, by label where it has labels; else None."""
     if isinstance(model, DeepBeliefNetwork):
         top, below, n_labels = model.top_rbm(), model.generative(), model.n_labels or 0
@@ -122,7 +122,7 @@ def labels_of(data: Data) -> list[int] | None:
     return None if data.test.y is None else data.test.y[:POINTS].tolist()
 
 
-def decoder_modules(model: Base) -> list[nn.Module]:
+def decoder_modules(model: Model) -> list[nn.Module]:
     """What turns a code into the expected input, as modules of torch."""
     if isinstance(model, Linear):
         return [linear_of(model.span.t(), model.center)]
@@ -181,7 +181,7 @@ def program(modules: Iterable[nn.Module], n_input: int) -> list[Part] | None:
 
 
 @torch.no_grad()
-def agrees(modules: list[nn.Module], model: Base, data: Data, code: Tensor) -> bool:
+def agrees(modules: list[nn.Module], model: Model, data: Data, code: Tensor) -> bool:
     """Whether the modules give what the model's own ``decode`` gives."""
     x = nn.Sequential(*modules).eval()(code)
     expected = data.to_pixels(model.decode(code))

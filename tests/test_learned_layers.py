@@ -32,7 +32,7 @@ ONE_LAYER = [
 @pytest.mark.parametrize("setting", ONE_LAYER, ids=" ".join)
 def test_a_layer_encodes_and_decodes_as_the_model_and_so_does_the_net_unrolled_from_it(setting, tmp_path):
     model = fitted(small(*setting, "optimizer.lr=0.05", epochs=3), DATA["digits"]).eval()
-    save_layers(tmp_path / "layers.pt", model.hand_on())
+    save_layers(tmp_path / "layers.pt", model.learned_layers())
     handed, x = load_layers(tmp_path / "layers.pt"), DATA["digits"].test_x
     with torch.no_grad():
         code, reconstruction = model.encode(x), model.reconstruct(x)
@@ -56,7 +56,7 @@ def test_a_belief_net_goes_down_as_its_layers_do_and_hands_that_on(tmp_path):
     cfg.train.epochs = 2
     net = fitted(cfg, DATA["digits"], [low, top])
     assert not torch.equal(net.up_W[0], net.down_W[0]), "up-down has untied them"
-    handed = net.hand_on()
+    handed = net.learned_layers()
     torch.testing.assert_close(decode_through(handed, net.encode(x)), net.reconstruct(x))
     again = DeepBeliefNetwork((8, 8), handed, None, False, 0.1, 0.9, 0.0, 1, 0, 1)
     torch.testing.assert_close(again.reconstruct(x), net.reconstruct(x))
