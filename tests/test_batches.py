@@ -32,7 +32,8 @@ def data(**changes) -> Data:
 
 
 def chunks(split: Split, batch_size: int, epoch: int = 0, rank: int = 0, world: int = 1, seed: int = 0) -> Chunks:
-    return Chunks(split, batch_size, seed, lambda: epoch, rank, world, lambda x: x, in_chunk=20)
+    device = torch.device("cpu")
+    return Chunks(split, batch_size, seed, lambda: epoch, rank, world, lambda x: x, 20, device, on_disk=False)
 
 
 def labels(loader: Chunks) -> list[list[int]]:

@@ -313,6 +313,7 @@ HELD = {
     "config:score.outlier": "test_applying.py::test_labels_of_outliers_give_their_measures",
     "data:path": "test_table.py::test_only_training_rows_are_fitted",
     "data:test_path": "test_own_arrays.py::test_labels_groups_and_parts_stand_beside_the_rows",
+    "data:stream": "test_streamed.py::test_the_same_rows_lie_on_disk",
     "data:text": "test_documents.py::test_every_form_of_documents_is_read",
     "data:stop_words": "test_documents.py::test_words_are_the_commonest_of_the_training_part",
     "data=documents:test_path": "test_documents.py::test_a_test_set_in_a_file_of_its_own",

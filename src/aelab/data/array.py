@@ -42,12 +42,12 @@ class ArrayData(Data):
         self, path: str, name: str, array: str | None, shape: list[int] | None,
         colour: Literal["first", "last"] | None, scale: Scale | Literal["auto"], clip: list[float] | None,
         missing: Missing, label: str | None, test: int | float, test_path: str | None, test_seed: int,
-        split_column: str | None, split_index: str | None, group: str | None, validation: int | float,
-        train_size: int | None, labelled: int | None, binarize: Literal["none", "threshold", "bernoulli"],
-        shift: int, mirror: Mirror, rotate: float, zoom: float, mix: float, seed: int, batch_size: int,
-        below: list[Layer],
+        split_column: str | None, split_index: str | None, group: str | None, stream: str | None,
+        validation: int | float, train_size: int | None, labelled: int | None,
+        binarize: Literal["none", "threshold", "bernoulli"], shift: int, mirror: Mirror, rotate: float, zoom: float,
+        mix: float, seed: int, batch_size: int, below: list[Layer],
     ):  # fmt: skip
-        where = Where(test, test_path, test_seed, split_column, split_index, group)
+        where = Where(test, test_path, test_seed, split_column, split_index, group, stream)
         source = ArraySource(path, where, Entries(array, shape, colour, scale, clip, missing, label))
         super().__init__(
             source, name=name, root=None, cache="", download=False, validation=validation, train_size=train_size,

@@ -1,12 +1,15 @@
 """Whole batches off one tensor on the device: no per-sample Python, no collating, no copying back and forth."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from typing import Annotated, Literal, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from aelab.data import disk
 from aelab.data.augmentation import STILL, Augmentation, Mirror
 from aelab.data.hooks import AROUND, WITHIN, listeners
 from aelab.data.parts import Batch, Parts, Split
@@ -15,6 +18,7 @@ from aelab.functional.pca import PCA, fit_pca
 from aelab.ranges import Count, Fraction, Inside, Interval, Natural
 from aelab.rbm.layer import Layer, decode_through, encode_all
 
+EVALUATED = 50_000  # of the training rows that lie on disk, those that a test looks at
 TEST_DRAW = 0  # seed of the test set's bits: there is one test set
 MINIBATCHES_IN_CHUNK = 20  # minibatches in one step of the Trainer, which costs 0.2 ms whatever is in it
 
@@ -35,6 +39,7 @@ class Data(pl.LightningDataModule):
     With ``binarize="bernoulli"`` a pixel is 1 with its grey level as probability: drawn anew for every training batch,
     once and for all for validation and test; the test set's draw is the same whatever the ``seed``. On top of ``below``
     every draw is made once: the code is computed once.
+    Training rows may lie on disk (:mod:`aelab.data.disk`); they stay there, and so do their codes above ``below``.
     Of the training labels ``labelled`` are kept; the others become −1, as for a model that learns from both kinds.
     """
 
@@ -60,7 +65,7 @@ class Data(pl.LightningDataModule):
     ):
         super().__init__()
         draw = torch.Generator().manual_seed(seed)
-        self.train, self.val, self.test, self.schema = source.parts(name, validation, train_size, draw)
+        self.train, self.val, self.test, self.schema, self.stream = source.parts(name, validation, train_size, draw)
         shape, grey = self.schema.shape, self.schema.unit_interval
         self.name, self.seed, self.batch_size = name, seed, batch_size
         self.binarize, self.below = binarize, below
@@ -78,7 +83,7 @@ class Data(pl.LightningDataModule):
         self.pixels = self.test.x  # of the test samples, as they are below any layers
         if below:
             self._put_on(below)
-        self._drawn: Split | None = None
+        self._evaluated: Split | None = None  # of the training samples, where it is not they themselves
         if labelled is not None:
             self._forget_labels(labelled)
         if batch_size > len(self.train.x):
@@ -103,13 +108,21 @@ class Data(pl.LightningDataModule):
 
     @property
     def train_for_evaluation(self) -> Split:
-        """The training samples in the form of the test samples: where they are drawn as bits, of one fixed draw."""
-        if self.binarize != "bernoulli" or self.below:
+        """The training samples in the form of the test samples: where they are drawn as bits, of one fixed draw.
+
+        Of samples on disk at most ``EVALUATED``, evenly spaced, are taken into memory.
+        """
+        drawn_at_each_visit = self.binarize == "bernoulli" and not self.below
+        if self.stream is None and not drawn_at_each_visit:
             return self.train
-        if self._drawn is None:
-            x, draw = self.train.x, torch.Generator().manual_seed(seed_of(self.seed))
-            self._drawn = self.train._replace(x=self._binarized(x.cpu(), draw).to(x.device))
-        return self._drawn
+        if self._evaluated is None:
+            step = 1 if self.stream is None else -(-len(self.train.x) // EVALUATED)
+            train = self.train if step == 1 else self.train.at(slice(None, None, step))
+            if drawn_at_each_visit:
+                draw = torch.Generator().manual_seed(seed_of(self.seed))
+                train = train._replace(x=self._binarized(train.x.cpu(), draw))
+            self._evaluated = train.to(self.test.x.device)
+        return self._evaluated
 
     @property
     def complete(self) -> bool:
@@ -132,9 +145,11 @@ class Data(pl.LightningDataModule):
         return self._pca[n_code]
 
     def to(self, device: torch.device | str) -> "Data":
-        """Put all splits on ``device``, once."""
-        self.train, self.val, self.test = (s.to(device) for s in (self.train, self.val, self.test))
-        self._drawn = None
+        """Put all splits on ``device``, once; a training set on disk stays there."""
+        if self.stream is None:
+            self.train = self.train.to(device)
+        self.val, self.test = self.val.to(device), self.test.to(device)
+        self._evaluated = None
         return self
 
     def train_dataloader(self) -> "Chunks":
@@ -143,7 +158,8 @@ class Data(pl.LightningDataModule):
         in_chunk = 1 if listeners(trainer, (*AROUND, *WITHIN)) else MINIBATCHES_IN_CHUNK
         return Chunks(
             self.train, self.batch_size, self.seed, lambda: trainer.current_epoch, trainer.global_rank,
-            trainer.world_size, self._augment, in_chunk,
+            trainer.world_size, self._augment, in_chunk, trainer.strategy.root_device,
+            self.stream is not None,
         )  # fmt: skip
 
     def val_dataloader(self) -> "Whole":
@@ -156,8 +172,9 @@ class Data(pl.LightningDataModule):
             raise UserError(f"below: its first layer takes {expected} inputs, {self.name} has {n_input}")
         if not self.complete:
             raise UserError(f"data.missing: layers below need every value of {self.name}; set data.missing=fill")
+        width, code = below[-1].W.shape[1], partial(encode_all, below)
         self.train, self.val, self.test = (
-            Split(encode_all(below, s.x), s.y) for s in (self.train, self.val, self.test)
+            Split(disk.each(s.x, width, self.stream, code), s.y) for s in (self.train, self.val, self.test)
         )
 
     def _forget_labels(self, labelled: int) -> None:
@@ -171,9 +188,9 @@ class Data(pl.LightningDataModule):
 
     def _binarized(self, x: Tensor, draw: torch.Generator) -> Tensor:
         if self.binarize == "threshold":
-            return (x > 0.5).float()
+            return disk.each(x, x.shape[1], self.stream, lambda rows: (rows > 0.5).float())
         if self.binarize == "bernoulli":
-            return (torch.rand(x.shape, generator=draw) < x).float()
+            return disk.each(x, x.shape[1], self.stream, lambda r: (torch.rand(r.shape, generator=draw) < r).float())
         return x
 
     def _augment(self, x: Tensor) -> Tensor:
@@ -201,18 +218,21 @@ class Chunks:
     """One shuffled pass over a split per epoch; each item is an iterator over the next ``in_chunk`` minibatches.
 
     With one minibatch in a chunk the item is that ``Batch`` itself, as a callback that asks for it expects.
-    The order is a function of (seed, epoch), so a resumed run sees what an unbroken one would have seen. Of each batch
-    rank r takes the samples r, r + world, …: together the ranks see what one process sees.
+    The order is a function of (seed, epoch), so a resumed run sees what an unbroken one would have seen; ``on_disk`` it
+    is one of blocks of rows. Of each batch rank r takes the samples r, r + world, …: together the ranks see what one
+    process sees. Batches come on ``device``.
     """
 
     def __init__(
         self, split: Split, batch_size: int, seed: int, epoch: Callable[[], int], rank: int, world: int,
-        augment: Callable[[Tensor], Tensor], in_chunk: int,
+        augment: Callable[[Tensor], Tensor], in_chunk: int, device: torch.device,
+        on_disk: bool,
     ):  # fmt: skip
         if batch_size % world:
             raise UserError(f"train.batch_size: {batch_size} cannot be shared by {world} devices; take a multiple")
         self.split, self.batch_size, self.seed, self.epoch = split, batch_size, seed, epoch
         self.rank, self.world, self.augment, self.in_chunk = rank, world, augment, in_chunk
+        self.device, self.on_disk = device, on_disk
         self.n_batches = -(-len(split.x) // batch_size)
         tail = len(split.x) % batch_size
         if 0 < tail < world:  # too few samples left for a share each
@@ -223,17 +243,23 @@ class Chunks:
 
     def __iter__(self) -> Iterator[Iterator[Batch] | Batch]:
         draw = torch.Generator().manual_seed(seed_of(self.seed, self.epoch()))
-        order = torch.randperm(len(self.split.x), generator=draw).to(self.split.x.device)
-        for first in range(0, self.n_batches, self.in_chunk):
-            minibatches = self._minibatches(order, first, min(first + self.in_chunk, self.n_batches))
-            yield next(minibatches) if self.in_chunk == 1 else minibatches
+        x = self.split.x
+        order = disk.shuffled_blocks(len(x), draw) if self.on_disk else torch.randperm(len(x), generator=draw)
+        order = order.to(x.device)
+        with disk.read_in_blocks(x) if self.on_disk else nullcontext():
+            for first in range(0, self.n_batches, self.in_chunk):
+                minibatches = self._minibatches(order, first, min(first + self.in_chunk, self.n_batches))
+                yield next(minibatches) if self.in_chunk == 1 else minibatches
 
     def _minibatches(self, order: Tensor, first: int, last: int) -> Iterator[Batch]:
         for i in range(first, last):
-            index = order[i * self.batch_size : (i + 1) * self.batch_size]
+            start, stop = i * self.batch_size, (i + 1) * self.batch_size
+            if self.on_disk:
+                disk.read_ahead(self.split.x, order, start, stop)
+            index = order[start:stop]
             if self.world > 1:
                 index = index[: len(index) - len(index) % self.world][self.rank :: self.world]
-            x, y, observed = (None if part is None else part.index_select(0, index) for part in self.split)
+            x, y, observed = (p if p is None else p.index_select(0, index).to(self.device) for p in self.split)
             yield Batch(self.augment(x), y, observed)
 
 

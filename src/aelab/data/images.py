@@ -55,12 +55,12 @@ class ImageData(Data):
     def __init__(
         self, path: str, name: str, cache: str, size: int | list[int] | None, crop: Crop, colour: bool,
         label: Literal["folder"] | None, test: int | float, test_path: str | None, test_seed: int,
-        split_column: Literal["folder"] | None, split_index: str | None, validation: int | float,
+        split_column: Literal["folder"] | None, split_index: str | None, stream: str | None, validation: int | float,
         train_size: int | None, labelled: int | None, binarize: Literal["none", "threshold", "bernoulli"],
         shift: int, mirror: Mirror, rotate: float, zoom: float, mix: float, seed: int, batch_size: int,
         below: list[Layer],
     ):  # fmt: skip
-        where = Where(test, test_path, test_seed, split_column, split_index, group=None)
+        where = Where(test, test_path, test_seed, split_column, split_index, group=None, stream=stream)
         source = ImageSource(path, where, Path(cache).expanduser(), pair(size), crop, colour, label)
         super().__init__(
             source, name=name, root=None, cache=cache, download=False, validation=validation, train_size=train_size,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from aelab.data import disk
 from aelab.data.arrays import first
 from aelab.data.parts import Parts, Split
 from aelab.data.schema import Schema
@@ -26,6 +27,7 @@ class Where(NamedTuple):
     split_column: str | None
     split_index: str | None
     group: str | None
+    stream: str | None = None
 
 
 class Own:
@@ -34,6 +36,7 @@ class Own:
     def __init__(self, path: str, where: Where):
         self.path, self.where = Path(path).expanduser(), where
         self.at = f"data.path: {self.path}"
+        self.stream = None if where.stream is None else Path(where.stream).expanduser()
         if where.split_column is not None and where.split_index is not None:
             raise UserError("data.split_column: and data.split_index both say which rows are the test set; give one")
 
@@ -67,13 +70,17 @@ class Own:
             other = self.elsewhere(self.where.test_path)
         rows = self.split(labels, validation, draw)
         rows = rows._replace(train=first(rows.train, train_size))
+        if self.stream is not None:
+            rows = rows._replace(
+                train=np.sort(rows.train)
+            )  # read in the file's order, shuffled when they are trained on
         schema = self.fit(rows.train)
         if labels is not None:
             known = np.concatenate([labels[rows.train], labels[rows.val]])
             schema.labels, schema.n_classes = classes(known, labels if other is None else other.labels())
         splits = [self.part(rows.train, schema), self.part(rows.val, schema)]
         splits.append(self.part(rows.test, schema) if other is None else other.part(np.arange(len(other)), schema))
-        return Parts(*splits, schema)
+        return Parts(*splits, schema, self.stream)
 
     def split(self, labels: np.ndarray | None, validation: int | float, draw: torch.Generator) -> Rows:
         where, n = self.where, len(self)
@@ -91,13 +98,14 @@ class Own:
     def part(self, rows: np.ndarray, schema: Schema) -> Split:
         """These rows by ``schema``."""
         labels, done = self.labels(), 0
-        x, observed = torch.empty(len(rows), schema.n_input), None
+        x, observed = disk.empty((len(rows), schema.n_input), self.stream), None
         for numbers, block in self.blocks(rows):
             samples = schema.encode(block, self.at, numbers)
             here = slice(done, done := done + len(samples.x))
             x[here] = samples.x
             if samples.observed is not None:
-                observed = torch.ones(x.shape, dtype=torch.bool) if observed is None else observed
+                if observed is None:
+                    observed = disk.empty(tuple(x.shape), self.stream, torch.bool).fill_(True)
                 observed[here] = samples.observed
         return Split(x, None if labels is None else numbered(labels[rows], schema.labels), observed)
 

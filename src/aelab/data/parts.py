@@ -1,6 +1,7 @@
 """Training, validation and test set as every source gives them: split, in the model's units, whole."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -44,9 +45,13 @@ class Split(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a source gives: three sets, and the schema by which they were made from the data's own units."""
+    """What a source gives: three sets, and the schema by which they were made from the data's own units.
+
+    ``stream``: the folder on whose disk the rows lie, with whatever is made of them; None: all is in memory.
+    """
 
     train: Split
     val: Split
     test: Split
     schema: Schema
+    stream: Path | None = None

@@ -56,14 +56,14 @@ class TableData(Data):
         missing: Missing, unseen: Literal["other", "refuse"], label: str | None, delimiter: str | None,
         decimal: str | None, encoding: str, missing_words: list[str], test: int | float, test_path: str | None,
         test_seed: int, split_column: str | None, split_index: str | None, group: str | None,
-        validation: int | float, train_size: int | None, labelled: int | None,
+        stream: str | None, validation: int | float, train_size: int | None, labelled: int | None,
         binarize: Literal["none", "threshold", "bernoulli"], shift: int, mirror: Mirror, rotate: float, zoom: float,
         mix: float, seed: int, batch_size: int, below: list[Layer],
     ):  # fmt: skip
         chosen = Columns(
             shape, columns, exclude, categories, numbers, max_categories, scale, clip, missing, unseen, label
         )  # fmt: skip
-        where = Where(test, test_path, test_seed, split_column, split_index, group)
+        where = Where(test, test_path, test_seed, split_column, split_index, group, stream)
         source = TableSource(path, where, chosen, Format(delimiter, decimal, encoding, missing_words))
         super().__init__(
             source, name=name, root=None, cache="", download=False, validation=validation, train_size=train_size,

@@ -176,7 +176,7 @@ def measure_and_draw(cfg: DictConfig, folder: Path, model, data, evaluators, end
         save_layers(folder / "layers.pt", layers)
     if cfg.evaluate.weights == "best":
         run_folder.put_weights(model, run_folder.read_checkpoint(folder, "best", "evaluate.weights"), str(folder))
-    model.to(data.train.x.device).eval()
+    model.to(data.test.x.device).eval()
     metrics = {name: value for name, value in (ends.rows[-1] if ends.rows else {}).items() if name != "epoch"}
     with log.phase("testing"):
         metrics = finite(metrics) | evaluate(model, data, evaluators)
