@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
 
 from aelab.errors import UserError
 
@@ -13,13 +13,27 @@ LITERAL = ("null", "true", "false")
 
 
 def hide_parts() -> None:
-    """From here on Hydra's help and its completion leave out options whose name begins with ``_``."""
+    """From here on Hydra's help and its completion leave out options whose name begins with ``_``.
+
+    Where no override can name other folders, the options are listed without the copy of all known configs that Hydra
+    makes for each of the hundred folders that help looks into: half a second.
+    """
     offered = ConfigLoaderImpl.get_group_options
     if getattr(offered, "hides_parts", False):
         return
 
-    def whole(*args: Any, **kwargs: Any) -> list[str]:
-        return [name for name in offered(*args, **kwargs) if not name.startswith("_")]
+    def whole(
+        loader: ConfigLoaderImpl,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        if config_name is None and not overrides:
+            names = loader.repository.get_group_options(group_name, results_filter)
+        else:
+            names = offered(loader, group_name, results_filter, config_name, overrides)
+        return [name for name in names if not name.startswith("_")]
 
     whole.hides_parts = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     ConfigLoaderImpl.get_group_options = whole  # type: ignore[method-assign]  # Hydra has no hook for it
