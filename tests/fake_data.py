@@ -66,6 +66,8 @@ def write_own(folder: Path, n: int = 100) -> None:
     np.savez(
         folder / "array.npz", x=pixels, kind=np.arange(n) % 2, other=rng.normal(size=(n, 48)), part=np.arange(n) // 5
     )
+    np.savez(folder / "colours.npz", x=rng.integers(0, 256, (n, 8, 6, 3), dtype=np.uint8), kind=np.arange(n) % 2)
+    np.save(folder / "volumes.npy", rng.random((n, 5, 8, 6), dtype=np.float32))
     for i, image in enumerate(pixels):
         (folder / "images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "images" / "ab"[i % 2] / f"{i:03}.png")

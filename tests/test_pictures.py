@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from figure_boxes import assert_readable, written
@@ -16,6 +17,15 @@ from aelab.results import figures
 
 CHOICES = [[o] for o in OPTIONS if o.startswith(("model=", "model/network=", "data=", "corruption="))]
 CHOICES += [["model=vae", "model.n_code=2"], ["model.n_code=1"], ["model=rbm", "below={below}"]]
+OWN = "data.path=${{oc.env:AELAB_DATA}}/own/"
+COLOURED = (
+    ["model=vae", "model.n_code=2"],
+    ["model=rbm"],
+    ["model/network=conv", "corruption=blocks"],
+    ["data.shift=1"],
+)
+CHOICES += [["data=array", OWN + "colours.npz", *more] for more in COLOURED]
+CHOICES += [["data=array", OWN + "volumes.npy", *more] for more in ([], ["model/network=conv"])]
 CHOICES += [["model=deep_belief_network", "model.labels=true", "model.fantasy_steps=2"]]
 
 
@@ -47,13 +57,34 @@ def test_every_figure_says_what_it_shows_and_whose_it_is(choice, below, made_dat
     metrics = {"test/class_error": 3.25} if not model.reconstructs else {"test/squared_error": 12.5}
     drawn = figures.run_figures(model, data, HISTORY, metrics)
     assert {"loss", "code"} <= drawn.keys()
-    if model.reconstructs and len(data.pixel_shape) == 2:
+    if model.reconstructs and len(data.pixel_shape) > 1:
         assert {"reconstructions", "errors", "encoder_filters"} <= drawn.keys()
     for name, figure in drawn.items():
         title, *_, subject = (text.get_text() for text in figure.texts)
         assert len(title) > 15 and data.name in subject and "2 epochs" in subject
         assert "3.25 % errors" in subject or "squared error 12.5" in subject
         assert_readable(figure, name)
+
+
+def test_colours_are_drawn_in_their_colours_and_layers_side_by_side():
+    red_then_blue = torch.tensor([[1.0, 0, 0, 0, 0, 1]])  # (colour, height, width) of a picture of two pixels
+    np.testing.assert_array_equal(images.coloured(red_then_blue, (3, 1, 2), (0.0, 1.0))[0], [[1, 0, 0], [0, 0, 1]])
+    layers = torch.arange(10.0)[None]
+    assert images.sides((5, 1, 2)) == (1, 10) and images.arranged(layers, (5, 1, 2))[0, :, 0].tolist() == list(
+        range(10)
+    )
+
+
+def test_the_errors_of_a_table_are_those_of_its_columns(below, made_data):
+    model, data = untrained(
+        ["data=table", "data.path=${{oc.env:AELAB_DATA}}/own/table.csv", "data.exclude=[household]"], below
+    )
+    axes = figures.run_figures(model, data, HISTORY, {"test/loss": 1.0})["features"].axes[0]
+    shown = {text.get_text() for text in axes.get_yticklabels()}
+    assert shown == set(data.schema.features) and [text.get_text() for text in axes.get_legend().get_texts()]
+    squares = (model.reconstruct(data.test.x) - data.test.x).square().detach().numpy()
+    expected = np.sort(data.schema.by_feature(squares).mean(0))[::-1]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.containers[0]], expected, rtol=1e-4)
 
 
 def test_what_kinds_of_run_have_of_their_own(below, made_data):
@@ -90,7 +121,7 @@ def test_pca_beside_a_sparse_code_has_as_many_components_as_units_are_active(bel
 
 
 def test_touched_pixels_are_seen_and_the_others_are_grey():
-    picture = images.coloured(torch.zeros(1, 4), (0.0, 1.0), torch.tensor([[True, False, False, False]]))
+    picture = images.coloured(torch.zeros(1, 4), (2, 2), (0.0, 1.0), torch.tensor([[True, False, False, False]]))
     assert picture[0, 0].max() > 0.3 and (picture[0, 1:] == 0).all()
 
 

@@ -63,6 +63,8 @@ def test_the_same_rows_lie_on_disk(rows, overrides, tmp_path):
         )
         assert (one.observed is None) == (other.observed is None)
     np.testing.assert_allclose(streamed.schema.scaling.shift, held.schema.scaling.shift, atol=1e-12)
+    for known in ("mean", "variance", "ends"):
+        torch.testing.assert_close(getattr(streamed, known), getattr(held, known), atol=1e-5, rtol=1e-5)
 
 
 def test_codes_of_layers_below_lie_on_disk(rows, tmp_path):

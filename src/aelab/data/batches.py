@@ -104,7 +104,26 @@ class Data(pl.LightningDataModule):
         """The least and the greatest value: 0 and 1, (), or those of each input over the training samples, (input,)."""
         if self.unit_interval:
             return self.train.x.new_tensor(0.0), self.train.x.new_tensor(1.0)
-        return self.train.x.amin(0), self.train.x.amax(0)
+        if self.stream is None:
+            return self.train.x.amin(0), self.train.x.amax(0)
+        pieces = self.train.x.split(disk.ROWS)  # torch would read all rows from disk once for every few columns
+        return torch.stack([p.amin(0) for p in pieces]).amin(0), torch.stack([p.amax(0) for p in pieces]).amax(0)
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the training samples, (input,)."""
+        x = self.train.x
+        if self.stream is None:
+            return x.mean(0)
+        return (sum(rows.double().sum(0) for rows in x.split(disk.ROWS)) / len(x)).float()
+
+    @property
+    def variance(self) -> Tensor:
+        """Of the training samples, (input,); of all of them, not an estimate from them."""
+        x, mean = self.train.x, self.mean
+        if self.stream is None:
+            return x.var(0, correction=0)
+        return (sum((rows - mean).double().square().sum(0) for rows in x.split(disk.ROWS)) / len(x)).float()
 
     @property
     def train_for_evaluation(self) -> Split:
@@ -151,6 +170,12 @@ class Data(pl.LightningDataModule):
         self.val, self.test = self.val.to(device), self.test.to(device)
         self._evaluated = None
         return self
+
+    def test_on(self, test: Split) -> None:
+        """Take ``test``, in the units of ``schema``, in place of the test set: drawn as bits and put on layers as that
+        one was."""
+        x = self._binarized(test.x, torch.Generator().manual_seed(TEST_DRAW))
+        self.pixels, self.test = x, Split(encode_all(self.below, x), test.y, test.observed)
 
     def train_dataloader(self) -> "Chunks":
         trainer = self.trainer

@@ -46,7 +46,7 @@ class Autoencoder(Model):
 def start_output_at_mean(model: Model, data: Data) -> None:
     """Set the bias of the decoder's last layer so that it puts out the training mean."""
     last = [m for m in model.decoder.modules() if getattr(m, "bias", None) is not None][-1]
-    output = model.constant_output(data.train.x.mean(0))
+    output = model.constant_output(data.mean)
     if last.bias.shape == output.shape:
         last.bias.data.copy_(output)
     else:  # a convolution has one bias for all pixels of a colour

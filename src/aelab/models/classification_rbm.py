@@ -94,7 +94,7 @@ class ClassificationRBM(Model):
         super().initialize_from(data)
         known = data.train.y[data.train.y >= 0]
         frequency = torch.bincount(known, minlength=self.n_labels).clamp(min=1).float()
-        pixels = log_odds(data.train.x.mean(0))
+        pixels = log_odds(data.mean)
         self.b_visible.data.copy_(torch.cat([pixels, (frequency / frequency.sum()).log()]))
 
     def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
@@ -138,9 +138,9 @@ class ClassificationRBM(Model):
     @torch.no_grad()
     def figures(self, data: Data) -> dict[str, object]:
         """Pictures that the machine generates, one row per label."""
-        from aelab.functional.drawing.images import image_rows
+        from aelab.functional.drawing.images import image_rows, is_image
 
-        if len(data.pixel_shape) != 2:
+        if not is_image(data.pixel_shape):
             return {}
         torch.manual_seed(0)
         held = torch.eye(self.n_labels, device=self.device).repeat_interleave(PICTURES, 0)

@@ -185,7 +185,7 @@ class DeepBeliefNetwork(ByRule):
         """Pictures that the net generates, one row for each label where it has labels."""
         from aelab.functional.drawing import images
 
-        if len(data.pixel_shape) != 2:
+        if not images.is_image(data.pixel_shape):
             return {}
         torch.manual_seed(0)
         title = f"Generated: {self.fantasy_steps} Gibbs steps in the top RBM, then one pass down"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Filters(NamedTuple):
-    """Of one layer: ``weights`` (units, input), or (channels, height, width) of a convolution, each unit's own; and
+    """Of one layer: ``weights`` (units, input), or (channels, colours, height, width) of a convolution; and
     ``activity`` (samples, units), what these units put out, to see which of them never do anything.
     """
 
@@ -57,14 +57,13 @@ def passing(module: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> tu
 
 
 def checked(weight: Tensor, activity: Tensor, n_input: int) -> Filters | None:
-    """The filters of a layer that sees or makes the whole input, or of a convolution of one channel; else None.
+    """The filters of a layer that sees or makes the whole input, or of a convolution of its pixels; else None.
 
     A convolution's units are its channels, wherever they stand.
     """
     if weight.ndim == 4:
-        weight = weight.squeeze(1)
         activity = activity.flatten(2).transpose(1, 2).flatten(0, 1)
-    whole = weight.ndim == 3 or (weight.ndim == 2 and weight.shape[1] == n_input)
+    whole = weight.ndim == 4 or (weight.ndim == 2 and weight.shape[1] == n_input)
     if not whole or activity.shape[1] != len(weight):  # an encoder of one layer may put out more than the code
         return None
     return Filters(weight.detach(), activity.detach())

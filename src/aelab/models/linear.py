@@ -46,7 +46,7 @@ class Linear(Model):
 
     def initialize_from(self, data: Data) -> None:
         """m is the training mean; the closed form is taken from the training samples too."""
-        self.center.copy_(data.train.x.mean(0))
+        self.center.copy_(data.mean)
         if self.start == "closed_form":
             components = data.pca(len(self.down)).components.to(self.down)
             self.down.data.copy_(components)

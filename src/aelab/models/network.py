@@ -86,7 +86,10 @@ def as_layer(encoder: nn.Sequential, code: nn.Module, decoder: nn.Sequential, li
 
 
 class Conv:
-    """Strided 4 × 4 convolutions, halving the image once per entry of ``channels``, and the mirror image back."""
+    """Strided 4 × 4 convolutions, halving the image once per entry of ``channels``, and the mirror image back.
+
+    Images are (height, width) or (colour, height, width).
+    """
 
     def __init__(
         self, channels: Annotated[list[Count], Length(1, 20)], activation: Activation, initialization: Initialization
@@ -94,9 +97,9 @@ class Conv:
         self.channels, self.activation, self.initialization = channels, activation, initialization
 
     def encoder(self, shape: tuple[int, ...], n_code: int) -> nn.Sequential:
-        sizes = self._sizes(shape)
-        modules: list[nn.Module] = [nn.Unflatten(1, (1, *shape))]
-        for n_in, n_out in zip([1, *self.channels], self.channels):
+        sizes, colours = self._sizes(shape), prod(shape[:-2])
+        modules: list[nn.Module] = [nn.Unflatten(1, (colours, *shape[-2:]))]
+        for n_in, n_out in zip([colours, *self.channels], self.channels):
             modules += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), activation_by_name(self.activation)]
         stack = nn.Sequential(*modules, nn.Flatten(), nn.Linear(self.channels[-1] * prod(sizes[-1]), n_code))
         initialize(stack, self.initialization, self.activation)
@@ -106,7 +109,7 @@ class Conv:
         sizes = self._sizes(shape)
         top = self.channels[-1]
         modules: list[nn.Module] = [nn.Linear(n_code, top * prod(sizes[-1])), nn.Unflatten(1, (top, *sizes[-1]))]
-        down = list(reversed([1, *self.channels]))
+        down = list(reversed([prod(shape[:-2]), *self.channels]))
         for i, (n_in, n_out) in enumerate(pairwise(down)):
             small, large = sizes[-1 - i], sizes[-2 - i]
             odd = tuple(b - 2 * a for a, b in zip(small, large))  # an odd side loses a pixel on its way down
@@ -119,9 +122,9 @@ class Conv:
         return stack
 
     def _sizes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        if len(shape) != 2:
+        if len(shape) not in (2, 3):
             raise UserError(f"model/network: conv needs images, these samples have shape {shape}; take mlp")
-        sizes = [tuple(shape)]
+        sizes = [tuple(shape[-2:])]
         for _ in self.channels:
             sizes.append(tuple(side // 2 for side in sizes[-1]))
         if min(sizes[-1]) < 1:

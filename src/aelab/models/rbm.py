@@ -111,9 +111,9 @@ class RBM(ByRule):
         """Chains start at training samples, sliding means at the training set's, visible biases there if asked to."""
         check_inputs(self.visible, data)
         x = data.train.x
-        self.mean_visible.copy_(x.mean(0))
+        self.mean_visible.copy_(data.mean)
         if self.most_log_var is not None:  # what hidden units leave of a unit's variance is no more than all of it
-            self.most_log_var.copy_(x.var(0, correction=0).clamp(min=1).log())  # nor than what it starts with
+            self.most_log_var.copy_(data.variance.clamp(min=1).log())  # nor than what it starts with
         if self.recipe.bias_start == "data":
             mean = self.mean_visible
             self.b_visible.data.copy_(log_odds(mean) if self.visible == "bernoulli" else mean)
@@ -202,7 +202,7 @@ class RBM(ByRule):
         limits = (0.0, 1.0) if self.hidden == "bernoulli" else None
         unit = "probability of being on" if self.hidden == "bernoulli" else "mean, in the unit's own unit"
         pictures = {"hidden_activity": units.ranked(title, activity, "hidden unit, by its activity", unit, limits)}
-        if len(data.pixel_shape) == 2:
+        if images.is_image(data.pixel_shape):
             torch.manual_seed(0)
             fantasies = diagnostics.fantasies(self.layer(), data.test.x[:FANTASIES])
             rows = {k: data.to_pixels(v) for k, v in fantasies.items()}

@@ -27,7 +27,7 @@ def figures(model: Any, data: Data) -> dict[str, Sheet]:
     title = f"KL(q ‖ p) of {len(kl)} latent units, mean over {len(data.test.x)} test samples"
     drawn = {"kl": units.ranked(title, kl, "latent unit, by its KL", "KL(q ‖ p), nats")}
     shape = data.pixel_shape
-    if len(shape) != 2:
+    if not images.is_image(shape):
         return drawn
     pixels = data.to_pixels(model.sample(SIDE * SIDE))
     drawn["samples"] = images.image_mosaic(f"{SIDE * SIDE} samples of the prior, decoded", pixels, shape, SIDE)

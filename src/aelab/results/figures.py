@@ -1,6 +1,7 @@
 """What a person looks at after a run: its figures, drawn in :mod:`aelab.functional.drawing`, and how they are saved."""
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,15 +10,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aelab.data.batches import Data
+from aelab.data.batches import Batch, Data
 from aelab.files import write_whole
 from aelab.functional.drawing.code import MAX_POINTS, code_scatter, point_clouds
 from aelab.functional.drawing.curves import loss_curves
 from aelab.functional.drawing.filters import filters, silent_units
-from aelab.functional.drawing.images import image_rows
+from aelab.functional.drawing.images import image_rows, is_image
 from aelab.functional.drawing.sheet import Sheet, number
 from aelab.functional.drawing.sheet import save as save_figure
-from aelab.functional.drawing.units import confusion, errors
+from aelab.functional.drawing.units import confusion, errors, feature_errors
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models.base import Model
 from aelab.models.filters import Filters
@@ -46,7 +47,7 @@ def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics:
     """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own."""
     drawn = {"loss": losses(data, rows), **statistics_figures(rows)}
     shape = data.pixel_shape
-    images = len(shape) == 2
+    images = is_image(shape)
     if model.reconstructs and images:
         drawn["reconstructions"] = reconstruction_rows(model, data)
         drawn["errors"] = error_figure(model, data)
@@ -54,6 +55,8 @@ def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics:
         clouds = {name: data.to_pixels(x) for name, x in seen(model, data, MAX_POINTS).items()}
         title = f"{len(data.test.x)} test samples, as they are and as they are reconstructed"
         drawn["reconstructions"] = point_clouds(title, clouds, data.test.y)
+    elif model.reconstructs and not data.below and len(data.schema.features) > 1:
+        drawn["features"] = features_figure(model, data)
     if images:
         for name, figure in filter_figures(model, data).items():
             drawn[name] = figure
@@ -112,14 +115,46 @@ def corrupted(model: Model, data: Data, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def error_figure(model: Model, data: Data) -> Sheet:
-    """How the errors of the test samples are spread, and the samples with the largest."""
-    pixels = data.pixels.to(data.test.x)
-    x_hat = torch.cat([data.to_pixels(model.reconstruct(batch.x)) for batch in data.test.batches()])
-    error = (x_hat - pixels).square().sum(1)
-    worst = error.argsort(descending=True)[:COLUMNS]
-    rows = {"input": pixels[worst], "reconstruction": x_hat[worst]}
-    title = f"Squared errors of {len(error)} test samples, and the {len(worst)} largest"
-    return errors(title, error, rows, data.pixel_shape, "squared error, summed over pixels")
+    """How the errors of the test samples are spread, and the samples with the largest and the smallest."""
+    error = torch.cat([
+        (data.to_pixels(model.reconstruct(batch.x)) - pixels).square().sum(1) for batch, pixels in beside_pixels(data)
+    ])  # fmt: skip
+    order = error.argsort(descending=True)
+    chosen = {"worst": order[:COLUMNS], "best": order.flip(0)[:COLUMNS]}
+    shown = []
+    for name, samples in chosen.items():
+        rows = {"input": data.pixels.to(error.device)[samples]}
+        rows["reconstruction"] = data.to_pixels(model.reconstruct(data.test.x[samples]))
+        shown.append((name, samples, rows))
+    title = f"Squared errors of {len(error)} test samples, and the {len(chosen['worst'])} largest and smallest"
+    return errors(title, error, shown, data.pixel_shape, "squared error, summed over pixels")
+
+
+def beside_pixels(data: Data) -> Iterator[tuple[Batch, Tensor]]:
+    """The test set in batches, each with its samples as they are below any layers."""
+    done = 0
+    for batch in data.test.batches():
+        yield batch, data.pixels[done : done + len(batch.x)].to(batch.x)
+        done += len(batch.x)
+
+
+def features_figure(model: Model, data: Data) -> Sheet:
+    """Which features are reconstructed how well, beside PCA with as many components."""
+    by = {type(model).__name__: model.reconstruct}
+    components = model.units_used(data.test.x[:WATCHED])
+    if components < min(data.train.x.shape):
+        pca = data.pca(components)
+        by[f"PCA, {components} components"] = lambda x: reconstruct_pca(pca, x).to(x)
+    found = {}
+    for name, reconstruct in by.items():
+        squares = torch.zeros(data.test.x.shape[1], device=data.test.x.device)
+        for batch in data.test.batches():
+            observed = 1 if batch.observed is None else batch.observed
+            squares += ((reconstruct(batch.x) - batch.x).square() * observed).sum(0)
+        mean = (squares / len(data.test.x)).cpu().numpy()[None]
+        found[name] = torch.from_numpy(data.schema.by_feature(mean)[0])
+    title = f"Mean squared errors of {len(data.test.x)} test samples, by feature"
+    return feature_errors(title, data.schema.features, found, "squared error, scaled feature")
 
 
 def confusion_figure(model: Model, data: Data) -> Sheet:
@@ -144,9 +179,9 @@ def filter_figures(model: Model, data: Data) -> dict[str, Sheet]:
 
 def filter_figure(side: Filters, title: str, data: Data) -> Sheet:
     weights, shape = side.weights, data.pixel_shape
-    if weights.ndim == 3:
-        shape, weights = tuple(weights.shape[1:]), weights.flatten(1)
-        title += f", {shape[0]} × {shape[1]} pixels"
+    if weights.ndim == 4:
+        shape, weights = tuple(weights.shape[2 if weights.shape[1] == 1 else 1 :]), weights.flatten(1)
+        title += f", {shape[-2]} × {shape[-1]} pixels"
     elif data.below:
         weights = project_filters(weights, data)
         title += f", through {len(data.below)} layer{'s' * (len(data.below) > 1)} below"

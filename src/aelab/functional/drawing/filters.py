@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aelab.functional.drawing.images import CAPTION, remark, show, tiles
+from aelab.functional.drawing.images import CAPTION, arranged, remark, show, sides, tiles
 from aelab.functional.drawing.sheet import EDGE, SMALL, Sheet, number
 
 SIDE = 4.8  # inches of the square of filters
@@ -17,8 +17,9 @@ DIVERGING = "RdBu_r"
 
 
 def filters(title: str, weights: Tensor, shape: tuple[int, ...], silent: Tensor) -> Sheet:
-    """``weights`` (units, pixels) of ``shape``, by their norm, blue below zero and red above, on one scale for all.
+    """``weights`` (units, input) of ``shape``, by their norm, blue below zero and red above, on one scale for all.
 
+    Weights of colours are drawn in these colours, grey where they are zero.
     Units that are ``silent`` (units,), Boolean, are crossed out.
     """
     order = weights.norm(dim=1).argsort(descending=True)[:MOST]
@@ -27,15 +28,18 @@ def filters(title: str, weights: Tensor, shape: tuple[int, ...], silent: Tensor)
     limit = float(f"{limit:.2g}") or 1.0
     columns = math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
-    height = SIDE * rows * (shape[0] + 1) / (columns * (shape[1] + 1))
+    tall, wide = sides(shape)
+    height = SIDE * rows * (tall + 1) / (columns * (wide + 1))
     sheet = Sheet(title, SIDE + 2 * EDGE, CAPTION + 2 * EDGE + height)
     axes = sheet.place(EDGE, CAPTION + 2 * EDGE, SIDE, height)
-    colours = matplotlib.colormaps[DIVERGING]
-    painted = colours(0.5 + shown.numpy() / (2 * limit))[..., :3]  # what is beyond either end has the end's colour
-    show(axes, tiles(painted, shape, columns))
+    levels = 0.5 + arranged(shown, shape) / (2 * limit)
+    colours = matplotlib.colormaps[DIVERGING if levels.shape[2] == 1 else "gray"]
+    # what is beyond either end has the end's colour
+    painted = colours(levels[..., 0])[..., :3] if levels.shape[2] == 1 else levels.clip(0, 1)
+    show(axes, tiles(painted, (tall, wide), columns))
     for place in np.flatnonzero(crossed):
-        x, y = (place % columns) * (shape[1] + 1), (place // columns) * (shape[0] + 1)
-        axes.plot([x, x + shape[1]], [y, y + shape[0]], color="black", linewidth=1)
+        x, y = (place % columns) * (wide + 1), (place // columns) * (tall + 1)
+        axes.plot([x, x + wide], [y, y + tall], color="black", linewidth=1)
     bar(sheet, colours, limit)
     count = f"{len(shown)} of {len(weights)}" if len(shown) < len(weights) else str(len(shown))
     dead = f"; {int(silent.sum())} silent, crossed out" if silent.any() else ""

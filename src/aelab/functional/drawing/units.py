@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aelab.functional.drawing.images import CAPTION, TILE, coloured, grey_scale, remark, show, tiles
+from aelab.functional.drawing.images import CAPTION, TILE, coloured, grey_scale, remark, show, sides, tiles
 from aelab.functional.drawing.sheet import (
     EDGE,
     LINES,
@@ -17,10 +17,12 @@ from aelab.functional.drawing.sheet import (
     few_ticks,
     label,
     number,
+    shortened,
     whole_numbers,
 )
 
 FEW = 40  # bars that are drawn one by one
+MOST_LETTERS = 24  # of a feature's name
 COUNTED = 15  # classes whose confusions have room for a number
 
 
@@ -77,17 +79,23 @@ def spectrum(title: str, values: Tensor, x: str, y: str) -> Sheet:
     return sheet
 
 
-def errors(title: str, error: Tensor, worst: dict[str, Tensor], shape: tuple[int, ...], unit: str) -> Sheet:
-    """The errors of all samples (samples,) as a histogram, and the ``worst`` as rows of images, the worst first."""
+def errors(
+    title: str, error: Tensor, shown: list[tuple[str, Tensor, dict[str, Tensor]]], shape: tuple[int, ...], unit: str
+) -> Sheet:
+    """The errors of all samples (samples,) as a histogram, and blocks of images ``shown`` below it.
+
+    A block is what it is called, its samples' numbers (n,), and a row of images (n, input) of ``shape`` for each name.
+    """
     error = error.float().cpu()
-    count = len(next(iter(worst.values())))
-    left, tall = 1.05, TILE * shape[0] / shape[1]
-    note, scale = grey_scale(next(iter(worst.values())))
-    rows = len(worst) * tall
+    count = max(len(samples) for _, samples, _ in shown)
+    high, wide = sides(shape)
+    left, tall = 1.05, TILE * high / wide
+    note, scale = grey_scale(next(iter(shown[0][2].values())))
+    blocks = [len(rows) * tall + 2 * CAPTION for _, _, rows in shown]
     base = CAPTION if note else EDGE
-    sheet = Sheet(title, left + count * TILE + EDGE, base + rows + CAPTION + 2.1)
+    sheet = Sheet(title, left + count * TILE + EDGE, base + sum(blocks) + 2.1)
     width = sheet.get_size_inches()[0]
-    histogram = sheet.place(left, base + rows + CAPTION + 0.55, width - left - EDGE - 0.1, 1.45)
+    histogram = sheet.place(left, base + sum(blocks) + 0.55, width - left - EDGE - 0.1, 1.45)
     histogram.set_axis_on()
     few_ticks(histogram)
     histogram.hist(error.numpy(), bins=40, color=LINES[0])
@@ -95,14 +103,40 @@ def errors(title: str, error: Tensor, worst: dict[str, Tensor], shape: tuple[int
     whole_numbers(histogram.yaxis)
     histogram.legend(fontsize=SMALL)
     label(histogram, unit, "samples")
-    axes = sheet.place(left, base, count * TILE, rows)
-    show(axes, tiles(np.concatenate([coloured(images, scale) for images in worst.values()]), shape, count))
-    h, w = shape[0] + 1, shape[1] + 1
-    for i, name in enumerate(worst):
-        axes.text(-0.08 * w, (i + 0.5) * h, name, ha="right", va="center", fontsize=SMALL)
-    for i, value in enumerate(error.sort(descending=True).values[:count].tolist()):
-        axes.text((i + 0.5) * w - 1, -0.1 * h, number(float(f"{value:.3g}")), ha="center", va="bottom", fontsize=SMALL)
+    for place, (name, samples, rows) in enumerate(shown):
+        n, bottom = len(samples), base + sum(blocks[place + 1 :])
+        axes = sheet.place(left, bottom, n * TILE, len(rows) * tall)
+        pictures = np.concatenate([coloured(images, shape, scale) for images in rows.values()])
+        show(axes, tiles(pictures, (high, wide), n))
+        h, w = high + 1, wide + 1
+        axes.text(-0.08 * w, -0.1 * h, name, ha="right", va="bottom", fontsize=SMALL, fontweight="bold")
+        for i, row in enumerate(rows):
+            axes.text(-0.08 * w, (i + 0.5) * h, row, ha="right", va="center", fontsize=SMALL)
+        for i, value in enumerate(error[samples.cpu()].tolist()):
+            words = number(float(f"{value:.3g}"))
+            axes.text((i + 0.5) * w - 1, -0.1 * h, words, ha="center", va="bottom", fontsize=SMALL)
     remark(sheet, note)
+    return sheet
+
+
+def feature_errors(title: str, names: list[str], errors: dict[str, Tensor], unit: str) -> Sheet:
+    """The mean error of each feature (feature,), those of the largest first, beside each other for each of ``errors``.
+
+    The order is that of the first of ``errors``.
+    """
+    first = next(iter(errors.values())).cpu()
+    order = first.argsort(descending=True)[:FEW].tolist()
+    sheet = Sheet(title, 6.4, 1.1 + 0.22 * len(order), fitted=True)
+    (axes,) = sheet.plots()
+    tall = 0.8 / len(errors)
+    for i, (name, values) in enumerate(errors.items()):
+        places = np.arange(len(order)) + (i - (len(errors) - 1) / 2) * tall
+        axes.barh(places, values.cpu()[order].numpy(), tall, color=LINES[i], label=name)
+    axes.set_yticks(range(len(order)), [shortened(names[i], MOST_LETTERS) for i in order])
+    axes.invert_yaxis()
+    axes.legend(fontsize=SMALL)
+    few = f", the {len(order)} largest of {len(names)}" if len(order) < len(names) else ""
+    label(axes, unit, f"feature{few}")
     return sheet
 
 
