@@ -1,6 +1,7 @@
 """What a finished run can do with rows: encode, reconstruct, draw, go from row to row, and say which are strange."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -326,3 +327,32 @@ def test_arrays_that_are_none_are_one_line(how, run, tmp_path, capsys):
     refused = command(capsys, "task=reconstruct", *words)
     assert refused.status == 1 and re.search(rf"^aelab: data\.path: .*({said})", refused.error[-1]), refused.error
     assert [p.name for p in tmp_path.iterdir()] == ["new.npy"]
+
+
+def test_new_rows_are_measured_as_the_test_set_was(run, capsys, tmp_path):
+    folder = run("array")
+    own = json.loads((Path(folder) / "metrics.json").read_text())
+    do(capsys, "evaluate", folder, tmp_path / "own.json", "evaluate.probe=null")
+    again = json.loads((tmp_path / "own.json").read_text())
+    assert again and all(again[name] == pytest.approx(own[name], rel=1e-5) for name in again)
+    with np.load("array.npz") as file:
+        rows = {name: file[name] for name in file.files}
+    np.savez(tmp_path / "same.npz", **{name: np.concatenate([values, values]) for name, values in rows.items()})
+    said = do(capsys, "evaluate", folder, tmp_path / "new.json", "data=array", f"data.path={tmp_path / 'same.npz'}")
+    new = json.loads((tmp_path / "new.json").read_text())
+    x = torch.from_numpy(rows["x"].reshape(len(rows["x"]), -1).astype(np.float32) / 255)
+    model = aelab.load(folder).model
+    with torch.no_grad():
+        expected = float((model.reconstruct(x) - x).square().sum(1).mean())
+    assert new["test/squared_error"] == pytest.approx(expected, rel=1e-4) and "squared error" in said
+    assert {"test/knn_error", "test/pca_squared_error"} <= new.keys()
+
+
+def test_labels_that_the_run_never_saw_are_one_line(run, capsys, tmp_path):
+    folder = run("array")
+    np.savez(tmp_path / "other.npz", x=np.zeros((20, 8, 6), np.uint8), kind=np.arange(20) % 3 + 7)
+    words = ("data=array", f"data.path={tmp_path / 'other.npz'}", f"out={tmp_path / 'x.json'}")
+    outcome = command(capsys, "task=evaluate", f"run={folder}", *words)
+    assert outcome.status == 1 and "label '7' is none of the run's, 0, 1" in outcome.error[-1]
+    outcome = command(capsys, "task=evaluate", f"run={folder}", f"out={tmp_path / 'x.csv'}")
+    assert outcome.status == 1 and "give a .json file" in outcome.error[-1] and not (tmp_path / "x.json").exists()

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from figure_boxes import assert_readable
+from helpers import aelab
 from matplotlib.image import imread, imsave
 
 from aelab.config.overrides import shortest
@@ -104,3 +105,14 @@ def test_a_key_is_called_by_its_shortest_end():
         "optimizer@chain.a.optimizer",
     ]
     assert list(shortest(keys).values()) == ["n_code", "rbm.train.epochs", "finetune.train.epochs", "seed", "optimizer"]
+
+
+def test_how_many_code_units_is_answered_by_a_picture_beside_pca(capsys, tmp_path):
+    outcome = aelab(
+        capsys, "experiment=code_units", "logger=csv", "train.epochs=2", "model.n_code=1,3", "seed=0,1",
+        f"hydra.sweep.dir={tmp_path}",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.error
+    assert (tmp_path / "seeds.png").exists()
+    lines = (tmp_path / "leaderboard.csv").read_text().splitlines()
+    assert "test/pca_squared_error" in lines[0] and sum("mean ± sd" in line for line in lines) == 2

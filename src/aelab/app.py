@@ -238,8 +238,6 @@ def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The log-likelihood of a finished run, between bounds; into its own folder."""
-    from rich.console import Console
-
     from aelab.config.build import resolved
     from aelab.results import report
     from aelab.runs.again import measure_again
@@ -249,7 +247,7 @@ def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> N
     node = resolved(cfg).evaluate.get("likelihood")
     if node is None:
         raise UserError("evaluate.likelihood: task=likelihood needs it; leave it as it is, or evaluate=[likelihood]")
-    Console().print(report.table_of(measure_again(Path(cfg.run), "likelihood", node, cfg.trust)))
+    report.show(measure_again(Path(cfg.run), "likelihood", node, cfg.trust))
 
 
 def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
@@ -265,7 +263,8 @@ def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 TASKS = {
     "train": train, "stages": list_stages, "compare": compare_runs, "report": write_report, "results": show_results,
     "likelihood": measure_likelihood,
-    **dict.fromkeys(("encode", "reconstruct", "denoise", "sample", "interpolate", "score", "export"), use_model),
+    **dict.fromkeys(("encode", "reconstruct", "denoise", "sample", "interpolate", "score"), use_model),
+    **dict.fromkeys(("evaluate", "export"), use_model),
 }  # fmt: skip
 
 

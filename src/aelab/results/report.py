@@ -54,6 +54,11 @@ def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float],
     console.print(f"\nrun folder  {log.place(folder)}\nlook        {look}", highlight=False, markup=False)
 
 
+def show(metrics: dict[str, float]) -> None:
+    """Print the figures that have words."""
+    Console(soft_wrap=True).print(table_of(metrics))
+
+
 def table_of(metrics: dict[str, float]) -> Table:
     """One line for each of the ``metrics`` that has words."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole

@@ -1,4 +1,4 @@
-"""A finished run measured again: its weights and its data as they were, one evaluator of the present command."""
+"""A finished run measured again: its weights as they were, evaluators of the present command, its data or other."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +10,9 @@ from aelab import files, log
 from aelab.config.build import build
 from aelab.config.overrides import plain
 from aelab.config.targets import refuse_strangers
+from aelab.data.parts import Split
 from aelab.errors import UserError
-from aelab.results.evaluation import finite
+from aelab.results.evaluation import build_evaluators, evaluate, finite
 from aelab.runs import folder as run_folder
 from aelab.runs.assembly import build_data
 from aelab.watch.wandb_run import tell_later
@@ -46,3 +47,23 @@ def measure_again(folder: Path, name: str, node: dict[str, Any], trust: Sequence
         run_folder.finish(folder, metrics, timing)
         tell_later(cfg, folder, finite(found))
     return found
+
+
+def evaluate_again(
+    folder: Path, nodes: dict[str, Any], test: Split | None, trust: Sequence[str]
+) -> dict[str, float]:  # fmt: skip
+    """``test/…`` of all evaluators of the node ``evaluate``, on the rows ``test``, or the run's own test set for None.
+
+    Probe, neighbours and PCA are fitted on the run's training rows, as they were for its own figures. Nothing of the
+    run is changed.
+    """
+    cfg = run_folder.read_config(folder, "run")
+    evaluators = build_evaluators(nodes)
+    model = run_folder.load(folder, cfg.evaluate.weights, trust)
+    layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []
+    with log.phase(f"reading {cfg.data.name}"):
+        data = build_data(cfg, layers)
+    if test is not None:
+        data.test_on(test)
+    with log.phase("testing"):
+        return evaluate(model, data, evaluators)

@@ -1,4 +1,4 @@
-"""task=encode, reconstruct, denoise, sample, interpolate, score: a finished run, or a chain, applied to rows."""
+"""task=encode, reconstruct, denoise, sample, interpolate, score, evaluate: a finished run or chain applied to rows."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,17 @@ from aelab.config.overrides import plain
 from aelab.config.targets import locate, refuse_strangers
 from aelab.data import schemas
 from aelab.data.incoming import Incoming, incoming, of_split
+from aelab.data.own import texts
 from aelab.data.parts import Split
 from aelab.data.schema import Samples, Schema
 from aelab.data.table_schema import TableSchema
 from aelab.errors import UserError
 from aelab.functional.progress import bar
 from aelab.models.applied import Applied
+from aelab.results import report
 from aelab.results.written import Piece, whole_folder, write
 from aelab.runs import folder as run_folder
+from aelab.runs.again import evaluate_again
 
 ROWLESS = ("sample", "export")  # they take no rows
 SCORES = "training_scores.npy"  # of a run folder: the score of each training row, sorted
@@ -56,10 +59,17 @@ def use(cfg: DictConfig, overrides: list[str]) -> list[str]:
     cfg_of_run = run_folder.read_config(folder, "run")
     refuse_strangers({"data": plain(cfg_of_run)["data"]}, cfg.trust, "run")
     applied = load(folder, cfg_of_run.evaluate.weights, cfg.trust)
-    rows = None if cfg.task in ROWLESS else rows_of(cfg, folder, overrides, applied.schema)
+    rowless = cfg.task in ROWLESS or (cfg.task == "evaluate" and not named(overrides))
+    rows = None if rowless else rows_of(cfg, folder, overrides, applied.schema)
     job = Job(applied, rows, folder, cfg)
-    return {"encode": encode, "reconstruct": reconstruct, "denoise": denoise, "sample": sample,
-            "interpolate": interpolate, "score": score, "export": export}[cfg.task](job, out)  # fmt: skip
+    return {"encode": encode, "reconstruct": reconstruct, "denoise": denoise, "sample": sample, "score": score,
+            "interpolate": interpolate, "evaluate": evaluate_rows, "export": export}[cfg.task](job, out)  # fmt: skip
+
+
+def named(overrides: list[str]) -> set[str]:
+    """The keys of ``data`` that the command gives."""
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    return {key for key in typed if key == "data" or key.startswith("data.")}
 
 
 def load(folder: Path, weights: str = "last", trust: Sequence[str] = ()) -> Applied:
@@ -82,12 +92,11 @@ def rows_of(cfg: DictConfig, folder: Path, overrides: list[str], schema: Schema)
     Without any it is the run's own: all rows of its file, or the test set of a public one.
     """
     trained = run_folder.read_config(folder, "run").data
-    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
-    named = {key for key in typed if key == "data" or key.startswith("data.")}
-    node = dict(plain(cfg.data if "data" in named else trained))
-    if "data" in named and cfg.data._target_ == trained._target_:
+    keys = named(overrides)
+    node = dict(plain(cfg.data if "data" in keys else trained))
+    if "data" in keys and cfg.data._target_ == trained._target_:
         node = dict(plain(trained))
-    for key in named - {"data"}:
+    for key in keys - {"data"}:
         node[key.removeprefix("data.").split(".")[0]] = plain(cfg.data)[key.removeprefix("data.").split(".")[0]]
     found = incoming(locate(node, "data"), node, schema)
     if found is not None:
@@ -175,6 +184,39 @@ def export(job: Job, out: Path) -> list[str]:
         (folder / "config.yaml").write_text((job.folder / "config.yaml").read_text())
     differences = ", ".join(f"{name} {value:.1g}" for name, value in found.items())
     return [f"{out}  (onnxruntime differs from the model by at most: {differences})"]
+
+
+def evaluate_rows(job: Job, out: Path) -> list[str]:
+    """The figures of a test on the rows, those that a run ends with; on its own test set, where no rows are named."""
+    if out.suffix != ".json":
+        raise UserError(f"out: task=evaluate writes figures by name, got {out}; give a .json file")
+    test = None
+    if job.rows is not None:
+        samples = [samples for _, _, samples in job.blocks("reading")]
+        observed = None
+        if any(part.observed is not None for part in samples):
+            parts = [torch.ones_like(s.x, dtype=torch.bool) if s.observed is None else s.observed for s in samples]
+            observed = torch.cat(parts)
+        test = Split(torch.cat([part.x for part in samples]), numbers_of(job), observed)
+    metrics = evaluate_again(job.folder, plain(job.cfg)["evaluate"], test, job.cfg.trust)
+    files.write_json(out, metrics)
+    report.show(metrics)
+    return [f"{out}  ({len(metrics)} figures)"]
+
+
+def numbers_of(job: Job) -> Tensor | None:
+    """The labels of the rows (n,) as the run numbers them; None where they, or the run, have none."""
+    labels, names = job.rows.labels(), job.applied.schema.labels
+    if labels is None or job.applied.schema.n_classes is None:
+        return None
+    if names is None:
+        return torch.as_tensor(labels, dtype=torch.int64)
+    known = {name: number for number, name in enumerate(names)}
+    words = texts(labels).tolist()
+    for label in words:
+        if label not in known:
+            raise UserError(f"{job.rows.at}: label {label!r} is none of the run's, {', '.join(names[:9])}")
+    return torch.tensor([known[label] for label in words])
 
 
 def score(job: Job, out: Path) -> list[str]:
