@@ -7,7 +7,7 @@ import shlex
 import pytest
 from helpers import CONF, OPTIONS, aelab
 from omegaconf import OmegaConf
-from tiny_chain import no_figures, planned, planning, quick  # noqa: F401 - a fixture
+from tiny_chain import no_figures, planned, quick  # noqa: F401 - a fixture
 
 from aelab import files
 from aelab.errors import UserError
@@ -39,18 +39,17 @@ def test_every_option_of_every_group_is_taken_in_every_stage(chain):
     others = {group: options for group, options in GROUPS.items() if group != "model"}
     asked = [{"model": option} for option in GROUPS["model"]]
     asked += [dict(zip(others, chosen)) for chosen in zip(*map(itertools.cycle, others.values()), range(most(others)))]
-    with planning() as plans:
-        for options in asked:
-            overrides = [f"{group}@chain.{stage}.{group}={o}" for group, o in options.items() for stage in stages]
-            try:
-                composed = plans(chain, *overrides, *(f"chain.{stage}.train.epochs=3" for stage in stages))
-            except UserError as error:  # the stage's own settings do not fit another kind of model
-                assert re.match(r"chain\.\w+\.for_each: this stage has no model", str(error)), error
-                assert "model" in options
-                continue
-            for plan in (plan for stage in stages for plan in of(stage, composed)):
-                assert {group: plan.options[group] for group in options} == options
-                assert plan.config.train.epochs == 3
+    for options in asked:
+        overrides = [f"{group}@chain.{stage}.{group}={o}" for group, o in options.items() for stage in stages]
+        try:
+            composed = planned(chain, *overrides, *(f"chain.{stage}.train.epochs=3" for stage in stages))
+        except UserError as error:  # the stage's own settings do not fit another kind of model
+            assert re.match(r"chain\.\w+\.for_each: this stage has no model", str(error)), error
+            assert "model" in options
+            continue
+        for plan in (plan for stage in stages for plan in of(stage, composed)):
+            assert {group: plan.options[group] for group in options} == options
+            assert plan.config.train.epochs == 3
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -71,16 +70,15 @@ def of(stage: str, plans: list[Plan]) -> list[Plan]:
 
 @pytest.mark.parametrize(("chain", "stage"), STAGES)
 def test_every_key_of_every_stage_is_settable_and_a_mistyped_one_fails_at_once(chain, stage, capsys, tmp_path):
-    with planning() as plans:
-        before = of(stage, plans(chain, f"chain.{stage}.when=true"))[0].config
-        keys = [
-            f"{group}.{key}"
-            for group in ("train", "optimizer", "schedule", "model")
-            for key, value in before[group].items()
-            if type(value) in (int, float) and key not in ("n_code", "n_hidden")
-        ]
-        given = [f"chain.{stage}.{key}=17" for key in keys]
-        after = of(stage, plans(chain, f"chain.{stage}.when=true", *given))[0].config
+    before = of(stage, planned(chain, f"chain.{stage}.when=true"))[0].config
+    keys = [
+        f"{group}.{key}"
+        for group in ("train", "optimizer", "schedule", "model")
+        for key, value in before[group].items()
+        if type(value) in (int, float) and key not in ("n_code", "n_hidden")
+    ]
+    given = [f"chain.{stage}.{key}=17" for key in keys]
+    after = of(stage, planned(chain, f"chain.{stage}.when=true", *given))[0].config
     assert "train.epochs" in keys and all(OmegaConf.select(after, key) == 17 for key in keys)
     outcome = aelab(capsys, chain, f"chain.{stage}.train.epoch=3", f"hydra.run.dir={tmp_path / 'run'}")
     assert outcome.status == 1

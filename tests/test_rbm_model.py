@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
+from helpers import composed as composed_config
 from helpers import fitted
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_partition import two_modes
 
-from aelab import app
-from aelab.config.build import build, resolved
+from aelab.config.build import build
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Batch, Data
 from aelab.data.swiss_roll import swiss_roll
@@ -32,9 +31,7 @@ TINY += ["train.batch_size=50", "train.epochs=1", "model.n_hidden=12"]
 
 
 def composed(*overrides):
-    app.register()
-    with initialize_config_dir(str(app.CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=["model=rbm", *TINY, *overrides]))
+    return composed_config("model=rbm", *TINY, *overrides)
 
 
 def run(folder, *overrides):

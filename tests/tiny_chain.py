@@ -1,19 +1,14 @@
 """A chain that trains in a moment: digits, two small machines, no figures and no classifiers on the code."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
-from helpers import CONF, Outcome, aelab
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from helpers import Outcome, aelab, with_hydra
 from omegaconf import open_dict
 
-from aelab.config.schema import register
 from aelab.runs.plan import Plan, plan
 
 TINY = (
@@ -70,27 +65,13 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert path.read_bytes() == (other / path.name).read_bytes(), path.name
 
 
-@contextmanager
-def planning() -> Iterator[Callable[..., list[Plan]]]:
-    """A function from a command's overrides to the stages that it would run, composed and not run."""
-
-    def plans(*overrides: str) -> list[Plan]:
-        cfg = compose("config", list(overrides), return_hydra_config=True)
-        choices = dict(cfg.hydra.runtime.choices)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return plan(cfg, choices, cfg.chain.keys)
-
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield plans
-
-
 def planned(*overrides: str) -> list[Plan]:
-    """The stages that one command would run."""
-    with planning() as plans:
-        return plans(*overrides)
+    """The stages that a command would run, composed and not run."""
+    cfg = with_hydra(*overrides)
+    choices = dict(cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return plan(cfg, choices, cfg.chain.keys)
 
 
 quick = pytest.mark.usefixtures("no_figures")

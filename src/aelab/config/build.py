@@ -77,9 +77,10 @@ def resolved(cfg: DictConfig) -> DictConfig:
     ``++key=value`` passes Hydra's own check, and so does a typo in an experiment file; neither passes here.
     """
     try:
-        said = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        whole = OmegaConf.merge(OmegaConf.structured(schema.Config), said)
+        said: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        nodes = {name: said[name] for name in schema.untyped() if isinstance(said.get(name), dict)}  # nothing to check
+        whole = OmegaConf.merge(OmegaConf.structured(schema.Config), said | dict.fromkeys(nodes))
         values: Any = OmegaConf.to_container(whole, throw_on_missing=True)  # a key that ~key took away
-        return OmegaConf.create(values)
+        return OmegaConf.create(values | nodes)
     except OmegaConfBaseException as error:
         raise UserError(of_config(error)) from error

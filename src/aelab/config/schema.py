@@ -6,8 +6,10 @@ keys are checked against that target's signature, see :mod:`aelab.config.build`.
 Beside each key stands its :class:`Role`: what it changes, and so what has to ask before it is given another value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from omegaconf import MISSING
@@ -138,15 +140,26 @@ def register() -> None:
     """Put the schema where the defaults list of conf/config.yaml finds it, and the resolvers that name folders."""
     from hydra.core.config_store import ConfigStore
 
-    from aelab.config import folders
+    from aelab.config import folders, quicker
 
     folders.register()
+    quicker.compose_quicker()
     ConfigStore.instance().store(name="schema", node=Config)
 
 
-def roles() -> dict[str, Role]:
+def untyped() -> list[str]:
+    """The root keys whose nodes may hold anything, as far as the schema goes."""
+    return [known.name for known in fields(Config) if known.type is Any]
+
+
+def roles() -> Mapping[str, Role]:
     """Dotted key → role, of every root key and of the keys below it that have one of their own."""
-    return dict(_roles(Config, ""))
+    return _roles_of(Config)
+
+
+@cache
+def _roles_of(schema: Any) -> Mapping[str, Role]:
+    return MappingProxyType(dict(_roles(schema, "")))
 
 
 def _roles(schema: Any, prefix: str) -> Iterator[tuple[str, Role]]:

@@ -7,7 +7,8 @@ import json
 import os
 import shlex
 import shutil
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,7 @@ from aelab.watch.loggers import how_to_look
 if TYPE_CHECKING:
     from aelab.runs.sources import Sources
 
+Bare = Callable[..., dict[str, Any]]  # words of a command → the config of the ordinary run that it alone would be
 LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST with 30 units, 7.90 after 30
 
 
@@ -63,10 +65,12 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
         with speaking_of(stage):
             for where in stage.own_places():
                 refuse_unused(stage.config.model, command.given, {}, f"{where}.")
-            plans[number] = without_unused(stage)
+            stage = without_unused(stage)
+            plans[number] = stage._replace(config=resolved(stage.config))
     rehearse(plans, sources, folder)
     begin(folder, cfg, command.given)
     done: dict[str, Stage] = {}
+    bare = cache(lambda *words: plain(compose([*words])))  # stages of one kind share it
     main = [p.name for p in plans if not p.baseline][-1]
     for number, stage in enumerate(plans, 1):
         with speaking_of(stage):
@@ -76,9 +80,10 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
             node = plain(config.data)
             key = stages.key_of(config, sources.fingerprint(node), below.key if below else None)
             wanted = Wanted(config, key, hands_on=stage.name in {p.below for p in plans})
-            run_here = partial(run_stage, wanted.cfg, stage, command, sources.of(node), f"stage {number}/{len(plans)}")
-            say = partial(report.say, f"stage {number}/{len(plans)} {stage.name}:")
             place = Path(cfg.chain.store).expanduser() / f"{stage.options.get('model', stage.name)}-{key}"
+            data, of_all = sources.of(node), f"stage {number}/{len(plans)}"
+            run_here = partial(run_stage, wanted.cfg, stage, command, bare, data, of_all)
+            say = partial(report.say, f"{of_all} {stage.name}:")
             done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say)
         if done[stage.name].found:
             say(f"found in {place}")
@@ -92,7 +97,7 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
 
 def as_run(stage: Plan, folder: Path, below: Stage | None, pruning: DictConfig | None) -> DictConfig:
     """The stage's config as its run has it: where it stands, what it is in W&B, and where a trial reports."""
-    config = resolved(stage.config)
+    config = stage.config.copy()
     config.below = str(below.folder) if below else None
     if "group" in config.logger:  # in W&B a stage is a run of its chain's group
         config.logger.group = config.logger.group or folder.name
@@ -104,13 +109,13 @@ def as_run(stage: Plan, folder: Path, below: Stage | None, pruning: DictConfig |
 
 
 def run_stage(
-    cfg: DictConfig, stage: Plan, command: Command, source: Any, number: str, place: Path, resume: bool
+    cfg: DictConfig, stage: Plan, command: Command, bare: Bare, source: Any, number: str, place: Path, resume: bool
 ) -> None:
     """Run a stage in ``place``, or go on with it there: an ordinary run, left with its ordinary command."""
     from aelab.runs.train import run
 
     report.say(f"{number} {stage.name}  {stage.words}")
-    words = ordinary_command(stage, cfg.below, command)
+    words = ordinary_command(stage, cfg.below, command, bare)
     if command.verbose:
         report.say(words)
     if resume:
@@ -120,17 +125,17 @@ def run_stage(
     run(cfg, place, words, source)
 
 
-def ordinary_command(stage: Plan, below: str | None, command: Command) -> str:
+def ordinary_command(stage: Plan, below: str | None, command: Command, bare: Bare) -> str:
     """The command of an ordinary run that gives the same weights as ``stage``."""
     usual = {group: option for group, option in command.choices.items() if group in own_groups() and group != "model"}
     asked = {group: option for group, option in stage.options.items() if usual.get(group) != option}
     chosen = [f"{group}={quoted(option)}" for group, option in asked.items()]
-    bare, wanted = (
-        {key: node for key, node in plain(config).items() if key in of_run()}
-        for config in (compose([*command.own_configs, *chosen]), resolved(stage.config))
+    without, wanted = (
+        {key: node for key, node in config.items() if key in of_run()}
+        for config in (bare(*command.own_configs, *chosen), plain(stage.config))
     )
     where = [f"below={quoted(below)}"] if below else []
-    return shlex.join(["aelab", *command.own_configs, *chosen, *changes(bare, wanted), *where])
+    return shlex.join(["aelab", *command.own_configs, *chosen, *changes(without, wanted), *where])
 
 
 def of_experiment(cfg: DictConfig, command: Command) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from aelab.config.build import made_from_layers, resolved
+from aelab.config.build import made_from_layers
 from aelab.config.check import check
 from aelab.config.memory import TooLarge
 from aelab.config.messages import one_line
@@ -50,7 +50,7 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
     above = {plan.below: plan.name for plan in plans}
     for plan in plans:
         with speaking_of(plan):
-            cfg = resolved(plan.config)
+            cfg = plan.config
             check(cfg)
             check_devices(cfg)
             build_callbacks(cfg.callbacks, folder)
