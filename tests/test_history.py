@@ -21,7 +21,7 @@ from aelab.results.history import (
     status,
     with_table,
 )
-from aelab.runs.history import BEGIN, END, collected
+from aelab.runs.history import BEGIN, END, collected, verify
 
 README = Path(__file__).parents[1] / "README.md"
 PAPER = Paper("x", 2006, "S", "digits", "test/squared_error", "error", "3.00", "lower", "A", "https://a", "seen", "sum")
@@ -96,3 +96,40 @@ def test_runs_become_figures_and_a_table(tmp_path, capsys):
     with pytest.raises(UserError, match="runs: no folder matches"):
         collected([str(tmp_path / "nothing*")])
     assert aelab(capsys, "task=results").status == 0
+
+
+def test_a_figure_is_measured_again_from_its_weights_or_by_its_command(tmp_path, capsys, monkeypatch):
+    """Of a chain, a look into its store; of a run, its command; a figure that is another one says what has changed."""
+    conf = tmp_path / "conf"
+    for folder in ("chain", "experiment"):
+        (conf / folder).mkdir(parents=True)
+    (conf / "chain" / "_base.yaml").write_text(f"store: {tmp_path / 'stages'}\n")
+    node = json.dumps(PAPER._asdict())
+    chain = "defaults: [override /chain: deep_autoencoder]\nchain: {widths: [4], rbm: {train: {epochs: 1}}}\n"
+    (conf / "experiment" / "x.yaml").write_text(f"# @package _global_\n{chain}paper: {node}\n")
+    words = [f"hydra.searchpath=[file://{conf}]", "experiment=x", "logger=csv", "chain.finetune.train.epochs=1"]
+    words += [f"chain.store={tmp_path / 'stages'}", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert aelab(capsys, *words).status == 0
+    found = collected([str(tmp_path / "run")])
+    (conf / "measured.json").write_text(as_text(found))
+
+    def asked(**changes):
+        entry = found["x"]._replace(**changes)
+        (conf / "measured.json").write_text(as_text({"x": entry}))
+        return verify(conf, "x", None, tmp_path / "own", [])
+
+    assert asked().endswith("; equal")
+    assert verify(conf, "x", tmp_path / "run", tmp_path / "own", []).endswith("; equal")
+    value = found["x"].values["0"]
+    assert asked(values={"0": value * 1.005}).endswith("; within 1 %")
+    assert asked(values={"1": value, "2": value * 1.5}).endswith("; within the seeds' spread")
+    parts = found["x"].parts | {"optimizer": "another"}
+    with pytest.raises(UserError, match=r"result: x: .* different; changed since: the config's optimizer; torch 1 → "):
+        asked(values={"0": 2 * value}, parts=parts, versions={"torch": "1"})
+    with pytest.raises(UserError, match="result: there is no figure of y; take one of x"):
+        verify(conf, "y", None, tmp_path / "own", [])
+
+    ran = []
+    monkeypatch.setattr("aelab.runs.history.run_anew", lambda command, own: ran.append(command) or tmp_path / "run")
+    assert asked(keys={}).endswith("; equal") and ran == [found["x"].command]
+    assert aelab(capsys, "task=verify").error[-1].startswith("aelab: result: task=verify needs the name")

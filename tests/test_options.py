@@ -297,6 +297,7 @@ HELD = {
     "config:run": "test_page.py::test_the_command_writes_a_page",
     "config:paper": "test_history.py::test_runs_become_figures_and_a_table",
     "config:out": "test_page.py::test_the_command_writes_a_page",
+    "config:result": "test_history.py::test_a_figure_is_measured_again_from_its_weights_or_by_its_command",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
     "config:delete": "test_app.py::test_tasks",
     "config:trust": "test_own_code.py::test_its_folder_is_a_stranger_s_to_whoever_does_not_trust_it",

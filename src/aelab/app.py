@@ -236,6 +236,17 @@ def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     results(CONF, None if cfg.runs is None else patterns(cfg.runs), None if cfg.out is None else Path(cfg.out))
 
 
+def verify_result(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
+    """One figure of the history table measured again."""
+    from aelab.results import report
+    from aelab.runs.history import verify
+
+    if cfg.result is None:
+        raise UserError("result: task=verify needs the name of an experiment, result=linear_mnist, say")
+    run = None if cfg.run is None else Path(cfg.run)
+    report.say(verify(CONF, cfg.result, run, folder, list(cfg.trust)))
+
+
 def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The log-likelihood of a finished run, between bounds; into its own folder."""
     from aelab.config.build import resolved
@@ -262,7 +273,7 @@ def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 TASKS = {
     "train": train, "stages": list_stages, "compare": compare_runs, "report": write_report, "results": show_results,
-    "likelihood": measure_likelihood,
+    "likelihood": measure_likelihood, "verify": verify_result,
     **dict.fromkeys(("encode", "reconstruct", "denoise", "sample", "interpolate", "score"), use_model),
     **dict.fromkeys(("evaluate", "export"), use_model),
 }  # fmt: skip

@@ -128,6 +128,7 @@ class Config:
     chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
     delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))
     runs: Any = field(default=MISSING, metadata=role("nothing", noise=True))
+    result: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     sample: Sample = field(default_factory=Sample, metadata=role("nothing", noise=True))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from aelab.errors import UserError
 
 MARKS = ("seen", "second-hand", "computed", "memory")
+EQUAL, TOLERANCE = 1e-6, 0.01  # of a figure: what rounding may change, and what another processor may
 COLUMNS = ("year", "system", "data", "figure", "printed", "ours", "status", "command", "minutes")
 
 
@@ -44,6 +45,7 @@ class Measured(NamedTuple):
     date: str
     versions: dict[str, str]
     keys: dict[str, str]  # stage → key of its weights
+    parts: dict[str, str] = {}  # of the last run: root key of its config that can change weights → hash of what it said
 
 
 def read_papers(folder: Path) -> list[Paper]:
@@ -105,6 +107,17 @@ def status(paper: Paper, measured: Measured) -> str:
         return "as good"
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return "within the seeds' spread" if gap <= spread else f"missed by {gap:.2g}"
+
+
+def verdict(measured: Measured, seed: str, value: float) -> str:
+    """equal | within the seeds' spread | within 1 % | different: ``value`` beside what was measured with that seed."""
+    before = measured.values.get(seed, statistics.mean(measured.values.values()))
+    gap = abs(value - before)
+    if seed in measured.values and gap <= EQUAL * abs(before):
+        return "equal"
+    if len(measured.values) > 1 and gap <= statistics.stdev(measured.values.values()):
+        return "within the seeds' spread"
+    return "within 1 %" if gap <= TOLERANCE * abs(before) else "different"
 
 
 def ours(measured: Measured) -> str:

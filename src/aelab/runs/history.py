@@ -1,5 +1,13 @@
-"""``task=results``: figures of finished runs into conf/measured.json, and the history table out of it."""
+"""``task=results``: figures of finished runs into conf/measured.json, and the history table out of it.
 
+``task=verify``: one of these figures, from the weights behind it or from a run.
+"""
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +19,20 @@ from aelab import files
 from aelab.clock import processor
 from aelab.errors import UserError
 from aelab.results import tables
-from aelab.results.history import Measured, Paper, as_text, paper_of, read_measured, read_papers, rows, with_table
+from aelab.results.history import (
+    Measured,
+    Paper,
+    as_text,
+    paper_of,
+    read_measured,
+    read_papers,
+    rows,
+    verdict,
+    with_table,
+)
 from aelab.runs import folder as run_folder
+from aelab.runs import stages
+from aelab.runs.again import evaluate_again
 
 BEGIN, END = "<!-- made by: aelab task=results out=README.md -->", "<!-- end of the table -->"
 PACKAGES = ("torch", "pytorch-lightning", "scikit-learn")
@@ -58,7 +78,7 @@ def figures(folders: list[Path], metric: str) -> Measured:
     return Measured(
         values=values, command=(folders[0] / "command.txt").read_text().strip(), seconds=max(seconds),
         processor=processor(), date=datetime.now(UTC).date().isoformat(),
-        versions={name: version(name) for name in PACKAGES}, keys=keys_of(folders[0]),
+        versions={name: version(name) for name in PACKAGES}, keys=keys_of(folders[0]), parts=parts_of(folders[0]),
     )  # fmt: skip
 
 
@@ -76,3 +96,80 @@ def keys_of(folder: Path) -> dict[str, str]:
 def stages_of(folder: Path) -> dict[str, Any]:
     path = folder / "chain.json"
     return files.read_json(path)["stages"] if path.exists() else {}
+
+
+# --- task=verify --------------------------------------------------------------------------------------------------
+
+
+def verify(conf: Path, name: str, run: Path | None, own: Path, trust: list[str]) -> str:
+    """Measure ``name`` again and hold it against conf/measured.json: the line that says how they agree.
+
+    From the weights in ``run``, or those that its command's store of stages has under the figure's keys; where neither
+    is there, that command is run in ``own``. Raises ``UserError``, which names what has changed, for another figure.
+    """
+    measured = read_measured(conf / "measured.json")
+    papers = {paper.name: paper for paper in read_papers(conf / "experiment")}
+    if name not in measured or name not in papers:
+        known = ", ".join(sorted(set(measured) & set(papers)))
+        raise UserError(f"result: there is no figure of {name}; take one of {known}")
+    entry, metric = measured[name], papers[name].metric
+    folder = run or in_store(store_of(entry.command, conf), entry.keys)
+    if folder is None:
+        folder = run_anew(entry.command, own)
+        found = files.read_json(run_folder.last_stage(folder, "run") / "metrics.json")
+    else:
+        folder = run_folder.last_stage(folder, "run")
+        evaluate = OmegaConf.to_container(run_folder.read_config(folder, "run").evaluate)
+        found = evaluate_again(folder, evaluate, None, trust)
+    if metric not in found:
+        raise UserError(f"run: {folder} has no {metric}, which {name} is about; give a run of experiment={name}")
+    seed, now = str(run_folder.read_config(run_folder.last_stage(folder, "run"), "run").seed), found[metric]
+    said = verdict(entry, seed, now)
+    before = entry.values.get(seed, next(iter(entry.values.values())))
+    line = f"{name}: {metric} is {now:.6g}, measured on {entry.date} ({entry.processor}): {before:.6g}"
+    if said == "different":
+        raise UserError(f"result: {line}; different{changed(entry, folder)}")
+    return f"{line}; {said}"
+
+
+def store_of(command: str, conf: Path) -> Path:
+    """The folder of stages of an experiment's ``command``."""
+    given = [word.partition("=")[2] for word in shlex.split(command) if word.startswith("chain.store=")]
+    return Path(given[-1] if given else OmegaConf.load(conf / "chain" / "_base.yaml").store).expanduser()
+
+
+def in_store(store: Path, keys: dict[str, str]) -> Path | None:
+    """The finished stage of these ``keys`` that no other one stands on; None where it is not there."""
+    named = [folder for folder in store.glob("*-*") if folder.name.rpartition("-")[2] in keys.values()]
+    there = [folder for folder in named if stages.state_of(folder) in ("finished", "unmeasured")]
+    below = {Path(str(run_folder.read_config(folder, "chain.store").below)).name for folder in there}
+    last = [folder for folder in there if folder.name not in below]
+    return last[0] if len(last) == 1 else None
+
+
+def run_anew(command: str, folder: Path) -> Path:
+    """Run an experiment's command in ``folder``."""
+    words = [word for word in shlex.split(command)[1:] if not word.startswith("hydra.run.dir=")]
+    place = folder / "again"
+    done = subprocess.run([sys.executable, "-m", "aelab.app", *words, f"hydra.run.dir={place}"])
+    if done.returncode:
+        raise UserError(f"result: its command ended with status {done.returncode}: {command}")
+    return place
+
+
+def parts_of(folder: Path) -> dict[str, str]:
+    """Root key of the config of a run, or of a chain's last one, that can change its weights → hash of its value."""
+    cfg = OmegaConf.to_container(run_folder.read_config(run_folder.last_stage(folder, "runs"), "runs"))
+    said = stages.that_change("weights", cfg)
+    return {key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+            for key, value in said.items() if key not in ("below", "seed", "chain")}  # fmt: skip
+
+
+def changed(entry: Measured, folder: Path) -> str:
+    """What is not as it was: parts of the config, packages, processor."""
+    now = parts_of(folder)
+    parts = [key for key, digest in entry.parts.items() if now.get(key) != digest]
+    packages = [f"{name} {was} → {version(name)}" for name, was in entry.versions.items() if version(name) != was]
+    machine = [f"processor {entry.processor} → {processor()}"] if processor() != entry.processor else []
+    told = [f"the config's {', '.join(parts)}"] if parts else []
+    return f"; changed since: {'; '.join([*told, *packages, *machine]) or 'nothing that is known'}"
