@@ -1,6 +1,8 @@
 """What a person can get wrong, each tried through the command: one line, key and remedy, status 1, nothing lost."""
 
 import gzip
+import math
+import re
 import resource
 import shutil
 import threading
@@ -12,11 +14,16 @@ import pytest
 import torch
 from fake_data import idx_bytes, write_mnist, write_olivetti
 from helpers import Outcome, aelab, command, composed
+from omegaconf import OmegaConf
 
+from aelab.config.check import check, check_node
+from aelab.config.overrides import plain
+from aelab.errors import UserError
 from aelab.runs import folder as run_folder
 from aelab.runs.train import run
 
 QUICK = ("logger=csv", "train.epochs=2", "data.train_size=48", "train.batch_size=16")
+GIVEN = frozenset({"shape", "n_classes", "seed", "batch_size", "below", "params", "epoch"})  # what no config holds
 TINY = (*QUICK, "evaluate.probe=null", "evaluate.knn=null", "model.network.widths=[8]", "model.n_code=2")
 
 
@@ -59,7 +66,13 @@ MISTAKES = [
     ("corruption.fraction=0.2", "corruption.fraction", ["choose another one of the group"]),
     ("~train", "train.clip", ["missing"]),
     ("~model.n_code", "model.n_code", ["add model.n_code=VALUE"]),
-    ("model=null", "GROUP=null", ["choose one"]),
+    ("model=null", "model", ["null is no option", "choose one of autoencoder"]),
+    ("model=5", "model", ["5 is no option"]),
+    ("+model=vae", "model", ["model=vae without the +"]),
+    ("data=[digits]", "data", ["[digits] is no option"]),
+    ("experiment=null", "experiment", ["null is no option"]),
+    ("callbacks=[none_such]", "callbacks", ["there is no 'none_such'"]),
+    ("evaluate=[prob]", "evaluate", ["did you mean probe?"]),
     ("model.network=null", "model.network", ["expected MLP or Conv, got None"]),
     ("model.n_code=[", "model.n_code=[", ["write key=value"]),
     ("model.n_code", "model.n_code", ["write key=value"]),
@@ -132,6 +145,59 @@ MISTAKES = [
 @pytest.mark.parametrize(("overrides", "key", "words"), MISTAKES, ids=[m[0] for m in MISTAKES])
 def test_mistake_on_the_command_line(overrides, key, words, refused):
     refused(*QUICK, *overrides.split(), key=key, words=words)
+
+
+# what is composed; key, value that it cannot have, words of the line
+OUT_OF_RANGE = {
+    ("optimizer=adam", "corruption=gaussian"): [
+        ("optimizer.lr", 0, "above 0"),
+        ("optimizer.eps", 0, "above 0"),
+        ("optimizer.eps", math.inf, "at most 1000000000000, got inf"),
+        ("optimizer.betas", [0.9, math.nan], "got"),
+        ("train.clip", math.inf, "got inf"),
+        ("train.epochs", 10**23, "at most 1000000000"),
+        ("train.batch_size", 10**20, "at most 1000000000"),
+        ("hardware.threads", 10**6, "[1, 1024]"),
+        ("hardware.devices", 10**6, "[-1, 1024]"),
+        ("evaluate.probe.c", math.nan, "got nan"),
+        ("evaluate.probe.c", math.inf, "got inf"),
+        ("data.validation", math.nan, "got nan"),
+        ("model.n_code", 10**20, "at most 1000000000"),
+        ("model.network.widths", [10**12], "each must be at least 1 and at most 1000000000"),
+        ("corruption.sigma", 1e30, "[0, 1000]"),
+    ],
+    ("optimizer=adamw", "model=rbm"): [
+        ("optimizer.weight_decay", math.inf, "got inf"),
+        ("optimizer.weight_decay", 1e30, "got 1e+30"),
+        ("model.n_hidden", 10**11, "at most 1000000000"),
+        ("model.recipe.momentum", 1, "[0, 1)"),
+        ("model.recipe.learning_rate", math.nan, "got nan"),
+    ],
+    ("optimizer=sgd", "model=vae", "schedule=steps"): [
+        ("optimizer.momentum", 1, "[0, 1)"),
+        ("optimizer.momentum", math.nan, "got nan"),
+        ("model.free_bits", math.inf, "got inf"),
+        ("model.sigma", 0, "above 0"),
+        ("model.samples", 10**14, "[1, 10000]"),
+        ("schedule.milestones", [0.9, 0.1], "in rising order"),
+    ],
+    ("optimizer=lbfgs",): [
+        ("optimizer.history_size", 0, "at least 1"),
+        ("optimizer.line_search_fn", "armijo", "strong_wolfe or null"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("choices", OUT_OF_RANGE, ids=" ".join)
+def test_values_out_of_range_blame_their_own_key(choices):
+    cfg = composed(*choices)
+    for key, value, words in OUT_OF_RANGE[choices]:
+        wrong = OmegaConf.create(plain(cfg))
+        OmegaConf.update(wrong, key, value, merge=False)
+        with pytest.raises(UserError, match=f"^{re.escape(key)}: .*{re.escape(words)}"):
+            check(wrong)
+            for name in ("model", "data", "optimizer", "schedule", "corruption"):
+                check_node(plain(wrong[name]), name, given=GIVEN)
 
 
 @pytest.mark.parametrize(

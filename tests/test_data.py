@@ -96,7 +96,8 @@ def test_read_idx_reads_other_types_and_a_gz_name_that_lies(tmp_path, array):
 
 IMAGES = idx_bytes(np.zeros((3, 28, 28), np.uint8))
 HUGE = bytes([0, 0, 8, 3]) + b"\xff" * 12 + bytes(100)
-PACKED = gzip.compress(np.random.default_rng(0).bytes(5000), mtime=0)
+BOMB = gzip.compress(bytes([0, 0, 8, 3]) + (2000).to_bytes(4, "big") + 2 * (1000).to_bytes(4, "big") + bytes(10**7))
+PACKED = gzip.compress(idx_bytes(np.random.default_rng(0).integers(0, 256, (50, 10, 10), np.uint8)), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,9 @@ PACKED = gzip.compress(np.random.default_rng(0).bytes(5000), mtime=0)
         (bytes([0, 0, 7]) + IMAGES[3:], "no IDX file"),
         (IMAGES[:-1], "truncated"),
         (IMAGES[:9], "truncated"),
-        (IMAGES + b"\0", "too long"),
-        (HUGE, "truncated"),
+        (IMAGES + b"\0", "goes on after"),
+        (HUGE, "unpacks to"),
+        (BOMB, "is 0.0.* MB and unpacks to 2 GB"),
         (idx_bytes(np.zeros(3, np.uint8)), "has 1 dimensions, not 3"),
         (PACKED[:-100], "damaged gzip"),
         (PACKED[:100] + b"\xff" * 100 + PACKED[200:], "damaged gzip"),

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -110,6 +111,33 @@ def test_a_file_executes_nothing(tmp_path):
     with pytest.raises(UserError, match="below"):
         load_layers(tmp_path / "a.pt")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_layer_of_one_unit_is_handed_on(tmp_path):
+    """Its column of weights lies in memory in a way of its own."""
+    for W in (torch.randn(1, 5).T, torch.randn(5, 1), torch.randn(1, 5)):
+        visible, hidden = W.shape
+        save_layers(tmp_path / "a.pt", [Layer(W, torch.zeros(hidden), torch.zeros(visible), "bernoulli", "bernoulli")])
+        assert load_layers(tmp_path / "a.pt")[0].W.equal(W)
+
+
+def test_a_file_asks_for_no_more_memory_than_it_takes(tmp_path):
+    zeros = torch.zeros(1)
+    for bomb in (zeros.expand(10**7, 10**6), torch.sparse_coo_tensor(torch.zeros(2, 1), zeros, (10**9, 10**9))):
+        fields = stack()[0]._asdict() | {"W": bomb}
+        torch.save({"format": "aelab.layers.2", "digest": "", "layers": [fields]}, tmp_path / "a.pt")
+        assert (tmp_path / "a.pt").stat().st_size < 10_000
+        with pytest.raises(UserError, match="fewer numbers than it says"):
+            load_layers(tmp_path / "a.pt")
+    save_layers(tmp_path / "a.pt", stack())
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as whole,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as b,
+    ):
+        for name in whole.namelist():
+            b.writestr(name, whole.read(name))
+    with pytest.raises(UserError, match="it is packed"):
+        load_layers(tmp_path / "b.pt")
 
 
 @pytest.mark.parametrize(

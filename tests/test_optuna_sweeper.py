@@ -1,6 +1,7 @@
 """Studies that are killed, shared, pruned and gone on with."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import optuna
 import pytest
 import pytorch_lightning as pl
+from helpers import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
@@ -17,8 +19,8 @@ from toy_sweep import SEARCH, ToySweep
 from aelab.errors import Pruned, UserError
 from aelab.sweep.jobs import read_jobs
 from aelab.sweep.pruning import PruneCallback
-from aelab.sweep.space import grid, search_space
-from aelab.sweep.storage import import_optuna, make_sampler, open_storage
+from aelab.sweep.space import grid, refuse_misfits, search_space
+from aelab.sweep.storage import import_optuna, load_study, make_sampler, open_storage, without_password
 from aelab.sweep.study import SharedStudy
 from hydra_plugins.aelab.sweeper import directions
 
@@ -227,6 +229,73 @@ def test_every_objective_has_a_direction(direction, objective, expected):
             directions(direction, objective)
     else:
         assert directions(direction, objective) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("mysql://me:hunter22@host/db", "mysql://me:***@host/db"),
+        ("postgresql+psycopg://me:hunter22:@x@host:5/db", "postgresql+psycopg://me:***@host:5/db"),
+        ("sqlite:////a/b.db?x=1&password=hunter22&y=2", "sqlite:////a/b.db?x=1&password=***&y=2"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("journal", "journal"),
+    ],
+)
+def test_a_password_stands_in_no_file(url, kept):
+    assert without_password(url) == kept
+
+
+def test_a_trial_finds_the_storage_that_no_file_names(shared, monkeypatch, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db?password=hunter22"
+    study = shared(storage=url)
+    study.take(1, never)
+    monkeypatch.setenv("AELAB_STORAGE", study.storage)
+    assert len(load_study(without_password(url), "study").trials) == 1
+
+
+class Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_study_runs_nothing_that_its_file_holds(tmp_path):
+    """CMA-ES keeps its optimiser in the study, pickled."""
+    optuna = import_optuna()
+    study = optuna.create_study()
+    for number in range(12):
+        study.sampler = make_sampler("cmaes", seed=0, number=number, startup=2, grid={})
+        trial = study.ask({"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)})
+        study.tell(trial, trial.params["x"])
+    kept = [t for t in study.trials if any(key.startswith("cma:optimizer") for key in t.system_attrs)]
+    assert kept, "what is restored is its own state"
+    touched = tmp_path / "touched"
+    state = pickle.dumps(Hostile(str(touched))).hex()
+    trial = study.ask({"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)})
+    study._storage.set_trial_system_attr(trial._trial_id, "cma:optimizer:0", state)
+    study.tell(trial, 1.0)
+    with pytest.raises(UserError, match=r"^hydra.sweeper.study_name: .*it would call io\.open"):
+        study.ask({"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)})
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    "range_", ["model.n_code=interval(2.5,8.5)", "model.n_code=range(0,5)", "model.n_code=interval(0,9)"]
+)
+def test_a_range_that_its_key_cannot_take_is_found_before_the_first_trial(range_):
+    searched, _ = space(range_)
+    with pytest.raises(UserError, match=r"^model\.n_code: .*(range\(2,65\)|give another range)"):
+        refuse_misfits(composed(), searched)
+    refuse_misfits(
+        composed(), space("model.n_code=range(2,9)", "optimizer.lr=interval(0.1,0.2)", "model.code=relu,tanh")[0]
+    )
+
+
+def test_a_study_has_a_name_and_no_path(toy):
+    text = toy.run("hydra/sweeper=optuna", "x=interval(0,1)", "hydra.sweeper.study_name=../../esc", status=1)
+    assert "hydra.sweeper.study_name: it names a folder" in text and not list(toy.folder.rglob("*esc*"))
 
 
 def test_a_device_of_its_own_is_no_other_study(shared):

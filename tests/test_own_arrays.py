@@ -148,7 +148,7 @@ def test_files_that_are_no_array(how, said, tmp_path):
 
 def test_archives_that_are_none_or_blow_up(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "zeros.npz", x=np.zeros((3000, 1000)))
-    monkeypatch.setattr("aelab.data.array.LARGE", 1 << 20)
+    monkeypatch.setattr("aelab.data.unpacking.LARGE", 1 << 20)
     with pytest.raises(UserError, match=r"^data\.path: .*zeros\.npz is 0\.0\d+ MB and unpacks to 0\.024 GB"):
         data(tmp_path / "zeros.npz")
     np.savez(tmp_path / "two.npz", a=NUMBERS, b=NUMBERS)

@@ -138,6 +138,19 @@ def test_a_run_that_goes_on_writes_into_its_own_folder_only(name, stranger, caps
     assert not list(outside.iterdir())
 
 
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/../../b"])
+def test_checkpoints_stay_in_the_folder(name, stranger, capsys):
+    path = stranger / "config.yaml"
+    config = OmegaConf.load(path)
+    node = OmegaConf.load(CONF / "callbacks" / "checkpoints.yaml")
+    config.callbacks = OmegaConf.merge(node, {"checkpoints": {"filename": name}})
+    path.write_text(OmegaConf.to_yaml(config))
+    outcome = command_line(capsys, f"resume={stranger}", "train.epochs=2")
+    assert outcome.status == 1 and len(outcome.error) == 1
+    assert outcome.error[0].startswith("aelab: callbacks.checkpoints.filename: "), outcome.error
+    assert "leads out of the run folder" in outcome.error[0]
+
+
 def test_a_study_that_a_folder_names_is_not_gone_to(stranger, capsys, tmp_path):
     path = stranger / "config.yaml"
     config = OmegaConf.load(path)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig
 
 from aelab import log, signals
 from aelab.config.messages import one_line
-from aelab.config.offered import hide_parts, refuse
+from aelab.config.offered import hide_parts, refuse, refuse_none
 from aelab.config.overrides import plain
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
@@ -33,6 +33,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         with signals.heard():
+            refuse_none(sys.argv[1:])
             _hydra_main()
     except Stopped as stop:
         sys.exit(signals.last_words(stop))

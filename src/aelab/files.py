@@ -3,11 +3,15 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aelab.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUMS = "SHA256SUMS"  # the format of sha256sum -c
 
@@ -79,3 +83,37 @@ def as_written(path: Path) -> bytes:
             if name == path.name and digest != hashlib.sha256(content).hexdigest():
                 raise ValueError(f"it is not what was written, by {SUMS}")
     return content
+
+
+def read_tensors(path: Path) -> Any:
+    """What ``torch.save`` wrote, tensors and plain values on the CPU; nothing in it can run, or ask for more memory
+    than the file takes.
+
+    Raises ``ValueError`` for a file that is not what was written, and whatever torch raises for one that is none.
+    """
+    import torch
+
+    with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is packed, and torch packs nothing")
+        if rotten := archive.testzip():  # torch does not look at the checksums that it writes
+            raise ValueError(f"{rotten} is not what was written")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    for tensor in _tensors(saved, set()):
+        if tensor.layout != torch.strided or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise ValueError("a tensor in it has fewer numbers than it says")
+    return saved
+
+
+def _tensors(value: Any, seen: set[int]) -> Iterator["Tensor"]:
+    """Every tensor in ``value``; what stands in it several times is looked at once."""
+    from torch import Tensor
+
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part, seen)

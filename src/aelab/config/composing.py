@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from aelab.config.offered import refuse_none
 from aelab.config.overrides import quoted
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
@@ -19,6 +20,7 @@ from aelab.errors import UserError
 def composed(overrides: Sequence[str], config_dir: str | Path | None = None) -> Iterator[DictConfig]:
     """Inside, Hydra stands as in the command, and knows this config; what it was before comes back."""
     register()
+    refuse_none(overrides)
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     try:

@@ -8,6 +8,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from aelab.config.targets import CONF
 from aelab.errors import UserError
 
 SHOW = "aelab --cfg job shows every key"
@@ -21,7 +22,7 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.strerror:
         where = f" {error.filename}" if error.filename else ""
         return f"hydra.run.dir: cannot write{where} ({error.strerror}); free space or give another folder"
-    if isinstance(error, MissingConfigException) and error.options is not None:
+    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
         reason = str(error).splitlines()[1 if str(error).startswith("Error parsing") else 0].rstrip(": ")
@@ -35,7 +36,7 @@ def one_line(error: BaseException) -> str | None:
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
     if isinstance(error, ValueError) and "Config group override must be" in str(error):
-        return "GROUP=null: only an experiment can be left out; choose one of the group's options, see aelab --help"
+        return "GROUP=VALUE: the option of a group is one of its names, see aelab --help"
     return None
 
 
@@ -65,9 +66,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def _missing_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
-    known = [o for o in error.options or [] if not o.startswith("_")]
+    there = error.options or [path.stem for path in sorted((CONF / group).glob("*.yaml"))]
+    known = [o for o in there if not o.startswith("_")]
     close = difflib.get_close_matches(option, known, n=1)
     nearest = f"; did you mean {close[0]}?" if close else ";"
+    if not known:
+        return f"{group}: there is no such group of options; choose one of those that aelab --help lists"
     return f"{group}: there is no {option!r}{nearest} choose one of {', '.join(known)}"
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
 
+from aelab.config.targets import CONF
 from aelab.errors import UserError
 
+SEVERAL = ("callbacks", "evaluate")  # groups of which several options stand side by side
 WORD = re.compile(r"[A-Za-z]\w*")
 LITERAL = ("null", "true", "false")
+NO_OPTION = re.compile(r"null|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\{.*\}", re.IGNORECASE)
 
 
 def hide_parts() -> None:
@@ -37,6 +40,24 @@ def hide_parts() -> None:
 
     whole.hides_parts = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     ConfigLoaderImpl.get_group_options = whole  # type: ignore[method-assign]  # Hydra has no hook for it
+
+
+def refuse_none(overrides: Sequence[str]) -> None:
+    """Raise ``UserError`` for a group of conf/ that is given null, a number, a mapping or a list for an option's name.
+
+    Hydra refuses it too, and does not say which group it means.
+    """
+    for override in overrides:
+        word, _, value = override.partition("=")
+        group = word.lstrip("+").partition("@")[0]
+        folder = CONF / group
+        if not value or group.split("/")[0] in (".", "hydra") or group.startswith("/") or not folder.is_dir():
+            continue
+        if NO_OPTION.fullmatch(value) or (value[0] == "[" and group not in SEVERAL):
+            known = ", ".join(sorted(path.stem for path in folder.glob("[!_]*.yaml")))
+            raise UserError(f"{group}: {value} is no option; choose one of {known}")
+        if word == f"+{group}":
+            raise UserError(f"{group}: there is an option already; write {group}={value} without the +")
 
 
 def refuse(choices: Mapping[str, str | None], overrides: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """An array of one's own, .npy or .npz: rows of numbers, grey images or colour images; on disk where it is large."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,11 +14,11 @@ from aelab.data.batches import Data
 from aelab.data.own import Own, Where
 from aelab.data.scaling import UNSCALED, Ends, Scale, fit
 from aelab.data.schema import ArraySchema, Missing, is_unit_interval, refuse_infinite, scaled
+from aelab.data.unpacking import too_much
 from aelab.errors import UserError
 from aelab.rbm.layer import Layer
 
 BLOCK = 1 << 26  # bytes of float64 that are converted at once
-BOMB, LARGE = 200, 1 << 30  # times a file's size that may come out of it, where that is so many bytes or more
 COLOURS = (3, 4)  # sizes of a last axis that is one
 
 
@@ -175,21 +174,10 @@ def read_member(path: Path, name: str | None, at: str) -> np.ndarray:
         if name not in members:
             raise UserError(f"{at} holds {', '.join(sorted(members))}, not {name}; say which with data.array=NAME")
         size = members[name].file_size
-    if size > memory() or size > max(BOMB * path.stat().st_size, LARGE):
-        raise UserError(
-            f"{at} is {path.stat().st_size / 1e6:.3g} MB and unpacks to {size / 1e9:.3g} GB; if it is what it should "
-            "be, store it as .npy, which is read off the disk"
-        )
+    if reason := too_much(size, path.stat().st_size):
+        raise UserError(f"{at} {reason}; if it is what it should be, store it as .npy, which is read off the disk")
     with np.load(path, allow_pickle=False) as file:
         array = file[name]
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{name} is none")
         return array
-
-
-def memory() -> int:
-    """Bytes of the machine's memory, as far as the system tells."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 62

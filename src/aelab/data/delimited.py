@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from aelab.data.table_schema import pyarrow
+from aelab.data.unpacking import too_much
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ def read_parquet(path: Path, at: str) -> "Table":
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        if reason := too_much(sum(group.total_byte_size for group in groups), path.stat().st_size):
+            raise ValueError(f"it {reason}")
+        return file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{at} is damaged or no Parquet file ({_reason(error)}); write it again") from error
 

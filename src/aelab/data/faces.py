@@ -5,6 +5,7 @@ variance one on average. Rotations and scales are our own draws, the crop a gues
 with 30 components (135): a look-alike of their set.
 """
 
+from math import prod
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from aelab.data.arrays import Arrays, check
 from aelab.data.download import find
+from aelab.data.unpacking import too_much
 from aelab.errors import UserError
 from aelab.ranges import Interval, Seed
 
@@ -54,10 +56,13 @@ def read_photos(path: Path) -> Tensor:
 
     Raises ``UserError`` naming data.root and the file when it is no such file.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
-        columns = loadmat(path)["faces"]
+        shapes = {name: shape for name, shape, _ in whosmat(path)}
+        if reason := too_much(8 * prod(shapes["faces"]), path.stat().st_size):
+            raise ValueError(f"it {reason}")
+        columns = loadmat(path, variable_names=["faces"])["faces"]
     except Exception as damage:  # scipy raises whatever its parser stumbles over
         raise UserError(f"data.root: {path} is damaged or not the Olivetti file ({damage}); replace it") from damage
     if columns.shape != (PHOTO * PHOTO, PHOTOS):

@@ -4,9 +4,11 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from aelab.data.unpacking import too_much
 from aelab.errors import UserError
 
 # The third byte of the magic number; everything is big-endian.
@@ -20,28 +22,35 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     Raises ``UserError`` naming data.root and the file when it cannot be read, is damaged, is no IDX file, holds another
     number of dimensions, or is shorter or longer than its header says.
     """
-    raw = _read_bytes(path)
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:
-        raise UserError(f"data.root: {path} is no IDX file (it begins with {raw[:4].hex() or 'nothing'}); {REMEDY}")
-    if raw[3] != dimensions:
-        raise UserError(f"data.root: {path} has {raw[3]} dimensions, not {dimensions}; images and labels exchanged?")
-    start = 4 + 4 * dimensions
-    shape = tuple(int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4))
-    dtype = np.dtype(TYPES[raw[2]])
-    # Compared before any array is made, so that a header gone wild asks for no memory.
-    if len(raw) != start + math.prod(shape) * dtype.itemsize:
-        wanted = start + math.prod(shape) * dtype.itemsize
-        kind = "truncated" if len(raw) < wanted else "too long"
-        raise UserError(f"data.root: {path} is {kind}: {len(raw)} bytes, {wanted} by its header {shape}; {REMEDY}")
-    return np.frombuffer(raw, dtype, offset=start).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytes:
     try:
-        raw = Path(path).read_bytes()
-        # By content, not by name: unpacked files often keep the .gz, and packed ones lose it.
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        with open(path, "rb") as file:
+            # By content, not by name: unpacked files often keep the .gz, and packed ones lose it.
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _read(gzip.GzipFile(fileobj=file) if packed else file, path, dimensions)
     except (gzip.BadGzipFile, EOFError, zlib.error) as damage:
         raise UserError(f"data.root: {path} is a damaged gzip file ({damage}); {REMEDY}") from damage
     except OSError as failure:
         raise UserError(f"data.root: {path} cannot be read ({failure.strerror}); check it and its rights") from failure
+
+
+def _read(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
+    start = 4 + 4 * dimensions
+    head = file.read(start)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
+        raise UserError(f"data.root: {path} is no IDX file (it begins with {head[:4].hex() or 'nothing'}); {REMEDY}")
+    if head[3] != dimensions:
+        raise UserError(f"data.root: {path} has {head[3]} dimensions, not {dimensions}; images and labels exchanged?")
+    if len(head) < start:
+        raise UserError(f"data.root: {path} is truncated in its header; {REMEDY}")
+    shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, start, 4))
+    dtype = np.dtype(TYPES[head[2]])
+    wanted = math.prod(shape) * dtype.itemsize
+    # Before anything is unpacked, so that neither a header gone wild nor a bomb asks for memory.
+    if reason := too_much(wanted, path.stat().st_size):
+        raise UserError(f"data.root: {path} {reason} by its header {shape}; {REMEDY}")
+    raw = file.read(wanted)
+    if len(raw) < wanted or file.read(1):
+        kind = "is truncated" if len(raw) < wanted else "goes on"
+        raise UserError(f"data.root: {path} {kind} after {len(raw)} bytes, {wanted} by its header {shape}; {REMEDY}")
+    return np.frombuffer(raw, dtype).reshape(shape)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aelab.errors import UserError
-from aelab.files import write_whole
+from aelab.files import read_tensors, write_whole
 from aelab.functional.activation import UNITS, Unit
 from aelab.rbm.kernels import linear
 
@@ -20,12 +21,14 @@ READABLE = (FORMAT, "aelab.layers.1")  # the older one has no W_down
 DAMAGE = (  # what torch.load and the checks after it raise on a file that is cut, altered or something else
     OSError,
     EOFError,
+    MemoryError,
     RuntimeError,
     pickle.UnpicklingError,
     AttributeError,
     LookupError,
     TypeError,
     ValueError,
+    zipfile.BadZipFile,
 )
 
 
@@ -127,7 +130,7 @@ def save_layers(path: str | os.PathLike, layers: list[Layer]) -> None:
 def load_layers(path: str | os.PathLike) -> list[Layer]:
     """The layers that ``save_layers`` wrote, on the CPU; executes nothing. A file that is not whole: ``UserError``."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = read_tensors(Path(path))
         if saved["format"] not in READABLE:
             raise ValueError(f"format {saved['format']!r}")
         if saved["digest"] != _digest(saved["layers"]):
@@ -147,7 +150,7 @@ def _digest(layers: list[dict]) -> str:
     digest = hashlib.sha256()
     for name, value in (item for layer in layers for item in layer.items()):
         if isinstance(value, Tensor):
-            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
             value = (value.dtype, tuple(value.shape))
         digest.update(f"{name} {value}".encode())
     return digest.hexdigest()

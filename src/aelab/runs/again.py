@@ -27,6 +27,7 @@ def measure_again(folder: Path, name: str, node: dict[str, Any], trust: Sequence
     """
     folder = run_folder.last_stage(folder, "run")
     cfg = run_folder.read_config(folder, "run")
+    run_folder.refuse_links(folder, "run")
     refuse_strangers({"data": plain(cfg)["data"]}, trust, "run")
     path = folder / "metrics.json"
     if not path.exists():

@@ -34,7 +34,9 @@ def check_chain(chain: dict[str, Any], unresolved: dict[str, Any], declared: Cal
         check_kind(f"chain.{key}", chain.get(key), kind)
     asked = chain["stages"]
     if not asked or not all(isinstance(name, str) for name in asked) or len(set(asked)) < len(asked):
-        raise UserError(f"chain.stages: expected names of stages, each once, got {asked}; see chain={{OPTION}}'s own")
+        raise UserError(
+            f"chain.stages: expected names of stages, each once, got {asked}; take some of those in conf/chain"
+        )
     stages = [key for key, node in chain.items() if key not in OF_CHAIN and is_stage(node)]
     for name in asked:
         if name not in stages:

@@ -7,7 +7,6 @@ log, all that was said; SHA256SUMS, by which it is noticed that a text has chang
 import csv
 import glob
 import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,18 +133,13 @@ def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
 
 def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any]:
     """``last`` or ``best`` checkpoint as plain tensors and values; nothing in it can run."""
-    import torch
-
     path = Path(folder) / f"{weights}.ckpt"
     if not path.is_file():
         finished = (path.parent / "metrics.json").exists()
         how = "it is lost, put it back" if finished else "the run ended before its first epoch"
         raise UserError(f"{key}: {folder} has no {weights}.ckpt; {how}, or start the run anew")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
-            if rotten := archive.testzip():
-                raise ValueError(f"{rotten} is not what was written")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = files.read_tensors(path)
         checkpoint["state_dict"], checkpoint["aelab"]["shape"]
     except Exception as error:  # a damaged file can raise nearly anything
         raise files.damaged(path, key, error) from error

@@ -51,6 +51,7 @@ def begun_in(folder: Path, cfg: DictConfig, finished: bool) -> bool:
     if not (folder / "last.ckpt").exists() or ((folder / "metrics.json").exists() and not finished):
         return False
     old, new = (OmegaConf.to_container(config) for config in (run_folder.read_config(folder, "hydra.run.dir"), cfg))
+    run_folder.refuse_links(folder, "hydra.run.dir")
     return all(that_change(what, old) == that_change(what, new) for what in ("weights", "evaluation"))
 
 

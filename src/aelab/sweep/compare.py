@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aelab.config.overrides import leaves, shortest
+from aelab.config.reading import read_plain
 from aelab.config.schema import role_of
 from aelab.errors import UserError
 from aelab.files import read_json, write_text
@@ -63,11 +64,9 @@ def read_runs(patterns: Sequence[str]) -> list[Run]:
 
 def read_run(folder: Path, name: str) -> Run:
     """One run; what it has not written yet is empty. Raises UserError for a file that cannot be read."""
-    import yaml
-
     last = last_stage(folder, "runs")
     try:
-        config = yaml.safe_load((last / "config.yaml").read_text()) or {}
+        config = read_plain(last / "config.yaml", "runs")
         settings = {kind_of(key): value for key, value in leaves(config)}
         chain = (config.get("chain") or {}).get("stages") or stages_of(folder)
         return Run(
@@ -76,7 +75,7 @@ def read_run(folder: Path, name: str) -> Run:
             read_json(folder / "metrics.json", "runs") if (folder / "metrics.json").exists() else {},
             settings | ({"chain": " → ".join(chain)} if chain else {}),
         )
-    except (ValueError, AttributeError, FileNotFoundError, yaml.YAMLError) as error:
+    except (ValueError, AttributeError, FileNotFoundError) as error:
         raise UserError(f"runs: {folder} is damaged ({str(error).splitlines()[0]}); leave it out") from error
 
 

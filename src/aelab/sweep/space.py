@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import DictConfig, OmegaConf
+
+from aelab.config.check import misfit, parameters
+from aelab.config.targets import TARGET, locate
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +61,25 @@ def _distribution(key: str, override: "Override") -> "BaseDistribution":
     except (ValueError, IndexError) as error:
         reason = "is empty" if isinstance(error, IndexError) else str(error).rstrip(".")
         raise UserError(f"{key}: {override.get_value_string()}: {reason}; give a range that holds a value") from error
+
+
+def refuse_misfits(config: DictConfig, space: "dict[str, BaseDistribution]") -> None:
+    """Raise ``UserError`` where an end of a range is nothing that its key may be: else each trial would fail by it.
+
+    ``config`` is that of any trial.
+    """
+    for key, distribution in space.items():
+        parent, _, name = key.lstrip("+").rpartition(".")
+        node = OmegaConf.select(config, parent, default=None) if parent else None
+        known = parameters(locate(node, parent)) if isinstance(node, DictConfig) and TARGET in node else {}
+        for end in ("low", "high") if name in known else ():
+            value = getattr(distribution, end, None)  # a category has no ends
+            if value is not None and (reason := misfit(value, known[name].annotation)):
+                whole = isinstance(value, float) and "int" in reason
+                remedy = (
+                    "search whole numbers, range(2,65) or tag(int,interval(2,64))" if whole else "give another range"
+                )
+                raise UserError(f"{key}: {reason}; {remedy}")
 
 
 def suggest(trial: "Trial", space: "dict[str, BaseDistribution]") -> list[str]:

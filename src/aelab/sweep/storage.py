@@ -1,7 +1,10 @@
 """Where a study lives: a journal or an SQLite file beside the results; and what decides on trials: sampler, pruner."""
 
+import io
 import json
 import os
+import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("tpe", "cmaes", "random", "grid")
 PRUNERS = ("none", "median", "hyperband", "patience")
+VARIABLE = "AELAB_STORAGE"  # in which a trial, in whatever process it runs, is given a URL that has a password
+SECRET = re.compile(r"(://[^:/@\s]*:)[^/\s]+(?=@)|([?&;](?:password|passwd|pwd|token|secret)=)[^&;\s]+", re.IGNORECASE)
+# What a CMA-ES optimiser is made of: all that its state in a study may name.
+OF_CMAES = ("cmaes.", "numpy.random.", "numpy._core.", "numpy.core.")
+NUMPY = ("ndarray", "dtype")
 
 
 def import_optuna() -> Any:
@@ -34,6 +42,11 @@ def storage_name(folder: Path, storage: str) -> str:
     if storage not in names:
         raise UserError(f"hydra.sweeper.storage: {storage!r} is none of journal, sqlite or a database URL; give one")
     return names[storage]
+
+
+def without_password(storage: str) -> str:
+    """A database's URL as it may stand in files and be shown to others."""
+    return SECRET.sub(lambda found: f"{found[1] or found[2]}***", storage)
 
 
 def open_storage(name: str) -> "optuna.storages.BaseStorage":
@@ -89,7 +102,17 @@ def make_sampler(
             import cmaes  # noqa: F401
         except ImportError as error:
             raise UserError('hydra.sweeper.sampler: cmaes is not installed; pip install "aelab[sweep]"') from error
-        return samplers.CmaEsSampler(seed=own_seed, n_startup_trials=startup, warn_independent_sampling=False)
+
+        class CmaEs(samplers.CmaEsSampler):
+            def _restore_optimizer(self, completed_trials: list[Any]) -> Any:
+                """Optuna's own unpickles whatever the study holds, and a study's file may be anybody's."""
+                for trial in reversed(completed_trials):
+                    parts = {k: v for k, v in trial.system_attrs.items() if k.startswith(self._attr_key_optimizer)}
+                    if parts:
+                        return _optimizer(bytes.fromhex(self._concat_optimizer_attrs(parts)))
+                return None
+
+        return CmaEs(seed=own_seed, n_startup_trials=startup, warn_independent_sampling=False)
     if name == "random":
         return samplers.RandomSampler(seed=own_seed)
     if name == "grid":
@@ -100,6 +123,24 @@ def make_sampler(
 
         return Grid(grid, seed=seed)  # the number picks the point of one shuffled grid
     raise UserError(f"hydra.sweeper.sampler: {name!r} is none of {', '.join(SAMPLERS)}; give one of them")
+
+
+class _OptimizerOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (f"{module}.".startswith(OF_CMAES) and "." not in name) or (module == "numpy" and name in NUMPY):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it would call {module}.{name}")
+
+
+def _optimizer(state: bytes) -> Any:
+    """The optimiser that CMA-ES kept in a study; nothing else that a stranger's file may name is made."""
+    try:
+        return _OptimizerOnly(io.BytesIO(state)).load()
+    except Exception as error:  # damaged bytes can raise nearly anything
+        raise UserError(
+            f"hydra.sweeper.study_name: the study's state of CMA-ES is not what Optuna wrote ({error}); "
+            "give another name"
+        ) from error
 
 
 def make_pruner(name: str, startup: int, after: int, patience: int, max_epochs: int) -> "optuna.pruners.BasePruner":
@@ -123,6 +164,7 @@ def make_pruner(name: str, startup: int, after: int, patience: int, max_epochs: 
 def load_study(storage: str, study: str) -> "optuna.Study":
     """A study that a sweep has begun, with the pruner it was begun with; this is what a trial's own process needs."""
     optuna = import_optuna()
+    storage = os.environ.get(VARIABLE, storage) if "***" in storage else storage
     loaded = optuna.load_study(study_name=study, storage=open_storage(storage), sampler=optuna.samplers.RandomSampler())
     loaded.pruner = make_pruner(**json.loads(loaded.user_attrs["pruner"]))
     return loaded

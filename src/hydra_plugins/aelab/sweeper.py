@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import env_override
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -62,9 +63,11 @@ class OptunaSweeper(Sweeper):
         from aelab import log
         from aelab.files import write_text
         from aelab.sweep.launching import cores, goes_on
+        from aelab.sweep.storage import without_password
 
         study, fixed = self._begin(arguments)
-        write_text(self.folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
+        text = OmegaConf.to_yaml(self.config).replace(self.storage, without_password(self.storage))
+        write_text(self.folder / "multirun.yaml", text)
         at_once = self.n_jobs if self.n_jobs > 0 else cores()
         self.began, ran = time.time(), 0
         with goes_on(self.config, in_same_folder=True):
@@ -79,16 +82,21 @@ class OptunaSweeper(Sweeper):
     def _begin(self, arguments: list[str]) -> Any:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from aelab.sweep.space import search_space, suggest
+        from aelab.errors import UserError
+        from aelab.sweep.space import refuse_misfits, search_space, suggest
         from aelab.sweep.storage import import_optuna
         from aelab.sweep.study import SharedStudy
 
+        if self.study_name in ("", ".", "..") or set(self.study_name) & set("/\\\0"):
+            raise UserError(
+                f"hydra.sweeper.study_name: it names a folder in sweeps/, so it can be no path, got {self.study_name!r}"
+            )
         optuna = import_optuna()
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         space, fixed = search_space(parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()] + arguments))
         # A mistyped key is found here, before there is a study that holds it.
         sample = suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(), space)
-        self.hydra_context.config_loader.load_sweep_config(self.config, [*fixed, *sample])
+        refuse_misfits(self.hydra_context.config_loader.load_sweep_config(self.config, [*fixed, *sample]), space)
         study = SharedStudy(
             folder=self.folder,
             name=self.study_name,
@@ -107,12 +115,14 @@ class OptunaSweeper(Sweeper):
         """Launch trials, number -> swept overrides; returns their outcomes, number -> (status, objectives, reason)."""
         from aelab.sweep.jobs import Sweep, first_line, outcome, read_job
         from aelab.sweep.launching import launch, returned
+        from aelab.sweep.storage import VARIABLE
 
         self.first = min(batch) if first else self.first
         sweep = Sweep(study.n_trials, self.first, self.began, [*study.space], 1)
         jobs = [[*fixed, *values, *self._pruning(study, number)] for number, values in batch.items()]
         try:
-            returns = launch(self.launcher, self.config, jobs, min(batch), sweep)
+            with env_override({VARIABLE: study.storage}):
+                returns = launch(self.launcher, self.config, jobs, min(batch), sweep)
         except Exception as error:  # the launcher's own: a worker out of memory, a job that the cluster cancelled
             if first and not any(read_job(self.folder / str(number)) for number in batch):
                 raise  # no job has ever begun: no trial is at fault
@@ -134,8 +144,9 @@ class OptunaSweeper(Sweeper):
         if self.pruner["name"] == "none":
             return []
         from aelab.sweep.launching import override
+        from aelab.sweep.storage import without_password
 
-        where = {"storage": study.storage, "study": self.study_name, "monitor": self.monitor}
+        where = {"storage": without_password(study.storage), "study": self.study_name, "monitor": self.monitor}
         about = [override(f"callbacks.pruning.{key}", text) for key, text in where.items()]
         return ["+callbacks@callbacks.pruning=_pruning", *about, f"callbacks.pruning.number={number}"]
 
