@@ -175,6 +175,24 @@ def test_a_quantile_of_the_training_rows_is_flagged(run, tmp_path, capsys):
     np.testing.assert_array_equal(flags, scores > np.quantile(known, 0.5))
 
 
+def test_a_row_far_from_the_others_is_strange_by_its_code(run, tmp_path, capsys):
+    """score.by=joint adds half the code's squared Mahalanobis distance among the training codes."""
+    import pyarrow.csv as arrow_csv
+
+    do(capsys, "score", run("bounded"), tmp_path / "s.npy", "score.by=joint")
+    made = dict(np.load("run-bounded/training_joint.npz"))
+    model = aelab.load("run-bounded")
+    samples = next(model.blocks(arrow_csv.read_csv("table.csv")))
+    z = (model.codes(samples).double().numpy() - made["mean"]) @ made["whitening"]
+    errors = (model.squared_errors(samples).double().numpy() / made["variances"]).sum(1)
+    scores = np.load(tmp_path / "s.npy")
+    np.testing.assert_allclose(scores, 0.5 * (errors + np.square(z).sum(1)), rtol=1e-4)
+    said = do(capsys, "score", "run-bounded", tmp_path / "s.csv", "score.by=joint", "score.quantile=0.5")
+    assert f"score above {np.quantile(made['scores'], 0.5):.6g}, −log p(x, code)" in said
+    refused = command(capsys, "task=score", "run=run-bounded", f"out={tmp_path}/x.npy", "score.by=distance")
+    assert refused.status == 1 and refused.error[-1].startswith("aelab: score.by: ")
+
+
 def test_labels_of_outliers_give_their_measures(run, tmp_path, capsys):
     from sklearn.metrics import roc_auc_score
 

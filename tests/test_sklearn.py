@@ -4,13 +4,16 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
+from aelab.functional.joint_density import fit_joint, minus_log_joint
 from aelab.sklearn import Autoencoder
 
 EXCEPTIONS = {
@@ -75,10 +78,34 @@ def test_outliers_are_found():
     assert made.predict(strange) == [-1] and made.decision_function(strange) < 0 < made.decision_function(X[:1])
 
 
+def test_what_is_reconstructed_well_and_lies_far_off_is_strange_by_the_joint_density():
+    """Of rows on a plane the scores are those of a Gaussian on it: half the squared Mahalanobis distance."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(128, 2)) @ rng.normal(size=(2, 4)) + 0.01 * rng.normal(size=(128, 4))
+    far = np.vstack([X.mean(0), X.mean(0) + 8 * (X[0] - X.mean(0))])
+    settings = {"model": "linear", "n_code": 0.999, "epochs": 60, "overrides": {"optimizer.lr": 0.03}}
+    joint, error = Autoencoder(**settings).fit(X), Autoencoder(**settings, outliers_by="error").fit(X)
+    assert joint.transform(X).shape == (128, 2), "two components hold 99.9 % of the variance"
+    centred = PCA(2).fit_transform(X)
+    expected = 0.5 * np.square(centred / centred.std(0)).sum(1)
+    np.testing.assert_allclose(-joint.score_samples(X), expected, rtol=0.1, atol=0.1)
+    assert joint.predict(far).tolist() == [1, -1]
+    np.testing.assert_allclose(error.score_samples(X), error.applied_.score_samples(X), rtol=1e-5)
+    assert joint.score(X) == pytest.approx(error.score(X)), "a search compares reconstructions"
+
+
+def test_the_joint_density_bears_units_that_never_change_and_two_rows():
+    codes = torch.tensor([[1.0, 5, 0], [3, 5, 0]])
+    density = fit_joint(codes, torch.tensor([[0.0, 7], [4, 7]]))
+    scores = minus_log_joint(density, torch.tensor([[3.0, 9, 1]]), torch.tensor([[8.0, 3]]))
+    np.testing.assert_allclose(scores.numpy(), [0.5 * (8 / 4 + 3 + 1)], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [({"model": "vaee"}, "vae"), ({"overrides": {"optimizer.lrr": 1}}, "lr"), ({"n_code": 0}, "n_code"),
-     ({"contamination": 0.9}, "contamination"), ({"random_state": "x"}, "random_state"), ({"scale": "log"}, "scale")],
+     ({"contamination": 0.9}, "contamination"), ({"random_state": "x"}, "random_state"), ({"scale": "log"}, "scale"),
+     ({"outliers_by": "density"}, "outliers_by"), ({"n_code": 1.5}, "n_code")],
 )  # fmt: skip
 def test_mistaken_parameters_are_named(words, said):
     with pytest.raises(ValueError, match=said):

@@ -4,17 +4,20 @@
 >>> codes = Autoencoder(model="vae", n_code=2, epochs=50).fit_transform(X)  # doctest: +SKIP
 """
 
-from collections.abc import Mapping
-from numbers import Integral
+from collections.abc import Iterator, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from aelab.config.messages import one_line
 from aelab.config.overrides import quoted
 from aelab.errors import UserError
+from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
 
 WITH_LIKELIHOOD = ("autoencoder", "sparse", "top_k", "contractive", "vae", "hierarchical_vae")
 
@@ -25,12 +28,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     Parameters
     ----------
     model : an option of the command's group ``model``: autoencoder, vae, linear, rbm, …; of a chain it is its own.
-    n_code : code units; of a chain the last of ``widths``.
+    n_code : code units; of a chain the last of ``widths``. A fraction: as many as PCA needs for it of the variance.
     chain : an option of the group ``chain``, such as deep_autoencoder, or None.
     widths : of a chain, units of each layer from the first hidden one to the code.
     epochs, batch_size : of training; the stages of a chain have their own, as {"chain.finetune.train.epochs": 50}.
     scale : how columns are scaled, by the training rows: standard, robust, minmax, quantile or none; None: standard,
         of a chain minmax, for its RBMs take probabilities.
+    outliers_by : what makes a row strange. error: the squared error of its reconstruction. joint: − log p(x, code),
+        the error and how far the code lies from those of the training rows: a row that is reconstructed well may still
+        be strange. None: the model's own − log p where it has one, else joint.
     contamination : fraction of the training rows that ``predict`` calls outliers.
     overrides : any other setting of the command: {"optimizer.lr": 1e-3, "model.network.widths": [64]}.
     random_state : a whole number, of weights, order and draws.
@@ -39,39 +45,48 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def __init__(
         self,
         model: str = "autoencoder",
-        n_code: int = 2,
+        n_code: int | float = 2,
         *,
         chain: str | None = None,
         widths: list[int] | None = None,
         epochs: int = 100,
         batch_size: int = 32,
         scale: str | None = None,
+        outliers_by: str | None = None,
         contamination: float = 0.1,
         overrides: Mapping[str, Any] | None = None,
         random_state: int | None = 0,
     ):
         self.model, self.n_code, self.chain, self.widths = model, n_code, chain, widths
         self.epochs, self.batch_size, self.scale = epochs, batch_size, scale
-        self.contamination, self.overrides, self.random_state = contamination, overrides, random_state
+        self.outliers_by, self.contamination = outliers_by, contamination
+        self.overrides, self.random_state = overrides, random_state
 
     def fit(self, X: Any, y: Any = None) -> "Autoencoder":
         """Train on all rows; ``y`` is ignored."""
-        from aelab.runs.fitting import fit, fit_chain
+        from aelab.runs.fitting import fit, fit_chain, units_for_variance
 
         if not 0 < self.contamination <= 0.5:
             raise ValueError(f"contamination must be above 0 and at most 0.5, got {self.contamination}")
         if self.scale not in (None, "standard", "robust", "minmax", "quantile", "none"):
             raise ValueError(f"scale must be standard, robust, minmax, quantile, none or None, got {self.scale!r}")
+        if self.outliers_by not in (None, "error", "joint"):
+            raise ValueError(f"outliers_by must be error, joint or None, got {self.outliers_by!r}")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
         run, usual = (fit, "standard") if self.chain is None else (fit_chain, "minmax")
+        scale, n_code = self.scale or usual, self.n_code
+        if isinstance(n_code, Real) and 0 < n_code < 1:
+            n_code = units_for_variance(X, scale, float(n_code))
         try:
-            self.applied_ = run(self._words(), X, self.scale or usual)
+            self.applied_ = run(self._words(n_code), X, scale)
         except Exception as error:
             line = one_line(error)
             if line is None:
                 raise
             raise ValueError(line) from error
         self._n_features_out = self.transform(X[:1]).shape[1]
+        own = self.outliers_by is None and self.applied_.has_log_p
+        self.density_ = None if own or self.outliers_by == "error" else self._fitted_density(X)
         self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
         return self
 
@@ -89,13 +104,20 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ValueError(str(error)) from error
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """(n,): log p where the model has one (an RBM's up to a constant), else − the squared error, scaled columns."""
+        """(n,): the lower, the stranger. Log p where the model has one (an RBM's up to a constant), else log p(x, code)
+        up to a constant, or − the squared error in scaled columns; see ``outliers_by``."""
         X = self._checked(X)
+        if self.density_ is not None:
+            parts = [-minus_log_joint(self.density_, *part) for part in self._codes_and_errors(X)]
+            return torch.cat(parts).numpy()
+        if self.outliers_by == "error":
+            return np.concatenate([-errors.sum(1).double().numpy() for _, errors in self._codes_and_errors(X)])
         return self.applied_.score_samples(X).astype(np.float64)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of ``score_samples``: what a grid search takes as the greater the better."""
-        return float(self.score_samples(X).mean())
+        """The mean of log p where the model has one, else of − the squared error: what a grid search takes as the
+        greater the better, whatever ``outliers_by`` says."""
+        return float(self.applied_.score_samples(self._checked(X)).mean())
 
     def decision_function(self, X: Any) -> np.ndarray:
         """(n,): below 0 for outliers."""
@@ -109,7 +131,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
 
-    def _words(self) -> list[str]:
+    def _codes_and_errors(self, X: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+        """Codes (n, code) and squared errors (n, input) of some rows at a time."""
+        self.applied_.refuse_without_decoder()
+        for samples in self.applied_.blocks(X):
+            codes = self.applied_.codes(samples)
+            yield codes, (self.applied_.expected(codes) - samples.x).square()
+
+    def _fitted_density(self, X: np.ndarray) -> JointDensity:
+        inputs = torch.cat([samples.x for samples in self.applied_.blocks(X)])
+        return fit_joint(torch.from_numpy(self.applied_.encode(X)), inputs)
+
+    def _words(self, n_code: int | float) -> list[str]:
         """The command's words for these parameters."""
         seed = 0 if self.random_state is None else self.random_state
         if not isinstance(seed, Integral):
@@ -117,11 +150,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         words = [f"seed={seed}", "logger=csv", "evaluate=[]", "hardware.threads=null"]
         if self.chain is None:
             units = "n_hidden" if self.model == "rbm" else "n_code"
-            words += [f"model={self.model}", f"model.{units}={self.n_code}"]
+            words += [f"model={self.model}", f"model.{units}={n_code}"]
             words += ["model.likelihood=gaussian"] if self.model in WITH_LIKELIHOOD else []
             words += ["model.visible=gaussian"] if self.model == "rbm" else []
             words += [f"train.epochs={self.epochs}", f"train.batch_size={self.batch_size}"]
         else:
-            widths = [self.n_code] if self.widths is None else list(self.widths)
+            widths = [n_code] if self.widths is None else list(self.widths)
             words += [f"chain={self.chain}", f"chain.widths={widths}"]
         return words + [f"{key}={quoted(value)}" for key, value in (self.overrides or {}).items()]

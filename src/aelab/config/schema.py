@@ -95,6 +95,7 @@ class Interpolate:
 
 @dataclass
 class Score:
+    by: str = MISSING
     quantile: float = MISSING
     threshold: float | None = MISSING
     top: int = MISSING

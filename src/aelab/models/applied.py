@@ -48,7 +48,7 @@ class Applied:
         """Rows → codes (n, code), float32."""
         if isinstance(rows, Tensor):
             return self.model.encode(rows)
-        return np.concatenate([self.codes(samples).numpy() for samples in self._blocks(rows)])
+        return np.concatenate([self.codes(samples).numpy() for samples in self.blocks(rows)])
 
     def decode(self, codes: Any) -> Any:
         """Codes (n, code) → the rows that are expected of them."""
@@ -63,7 +63,7 @@ class Applied:
         if isinstance(rows, Tensor):
             return self.model.reconstruct(rows)
         self.refuse_without_decoder()
-        return self._rows([self.expected(self.codes(samples)) for samples in self._blocks(rows)])
+        return self._rows([self.expected(self.codes(samples)) for samples in self.blocks(rows)])
 
     def sample(self, n: int, steps: int = 1000, label: int | None = None, seed: int = 0) -> Any:
         """``n`` rows drawn from the model; ``steps`` of Gibbs sampling and, where it has any, the ``label`` are given
@@ -72,7 +72,7 @@ class Applied:
 
     def score_samples(self, rows: Any) -> np.ndarray:
         """(n,): log p of each row where the model has one (of RBMs up to a constant), else − its squared error."""
-        return np.concatenate([-self.score(samples).numpy() for samples in self._blocks(rows)])
+        return np.concatenate([-self.score(samples).numpy() for samples in self.blocks(rows)])
 
     # --- for one block ----------------------------------------------------------------------------------------------
 
@@ -80,6 +80,24 @@ class Applied:
     def at_once(self) -> int:
         """Rows of a block."""
         return max(1, BLOCK // self.schema.n_input)
+
+    def blocks(self, rows: Any) -> Iterator[Samples]:
+        """Rows as inputs, ``at_once`` of them at a time."""
+        take: Callable[[int, int], Any]
+        if isinstance(self.schema, TableSchema):
+            table = as_table(rows, "rows")
+            n, take = len(table), lambda start, stop: table.slice(start, stop - start)
+        elif isinstance(self.schema, WordSchema) and not hasattr(rows, "ndim"):
+            n, take = len(rows), lambda start, stop: rows[start:stop]
+        else:
+            rows = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asanyarray(rows)
+            if rows.ndim < 2:
+                raise UserError(f"rows: must have a row for each sample, got shape {rows.shape}")
+            n, take = len(rows), lambda start, stop: rows[start:stop]
+        if n == 0:
+            raise UserError("rows: there are none; give at least one")
+        for start in range(0, n, self.at_once):
+            yield self.inputs(take(start, min(start + self.at_once, n)), "rows", start)
 
     def inputs(self, rows: Any, at: str = "rows", first: int = 0) -> Samples:
         """Rows → the model's inputs, or those of the layers below it."""
@@ -130,23 +148,6 @@ class Applied:
             raise UserError(f"run: {type(self.model).__name__} has no decoder; encode is what it can do with rows")
 
     # ----------------------------------------------------------------------------------------------------------------
-
-    def _blocks(self, rows: Any) -> Iterator[Samples]:
-        take: Callable[[int, int], Any]
-        if isinstance(self.schema, TableSchema):
-            table = as_table(rows, "rows")
-            n, take = len(table), lambda start, stop: table.slice(start, stop - start)
-        elif isinstance(self.schema, WordSchema) and not hasattr(rows, "ndim"):
-            n, take = len(rows), lambda start, stop: rows[start:stop]
-        else:
-            rows = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asanyarray(rows)
-            if rows.ndim < 2:
-                raise UserError(f"rows: must have a row for each sample, got shape {rows.shape}")
-            n, take = len(rows), lambda start, stop: rows[start:stop]
-        if n == 0:
-            raise UserError("rows: there are none; give at least one")
-        for start in range(0, n, self.at_once):
-            yield self.inputs(take(start, min(start + self.at_once, n)), "rows", start)
 
     def _rows(self, parts: list[Tensor]) -> Any:
         rows = self.schema.decode(torch.cat(parts).numpy())

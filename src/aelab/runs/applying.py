@@ -1,7 +1,8 @@
 """task=encode, reconstruct, denoise, sample, interpolate, score, evaluate: a finished run or chain applied to rows."""
 
 import io
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from aelab.data.parts import Split
 from aelab.data.schema import Samples, Schema
 from aelab.data.table_schema import TableSchema
 from aelab.errors import UserError
+from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
 from aelab.functional.progress import bar
 from aelab.models.applied import Applied
 from aelab.results import report
@@ -31,6 +33,7 @@ from aelab.runs.again import evaluate_again
 
 ROWLESS = ("sample", "export")  # they take no rows
 SCORES = "training_scores.npy"  # of a run folder: the score of each training row, sorted
+JOINT = "training_joint.npz"  # the same of score.by=joint, and the density
 
 
 class Job(NamedTuple):
@@ -226,13 +229,13 @@ def score(job: Job, out: Path) -> list[str]:
         raise UserError(f"score.quantile: must be between 0 and 1, got {wanted.quantile}")
     features = applied.schema.features
     top = min(wanted.top, len(features)) if applied.model.reconstructs else 0
-    known = training_scores(job)
+    score_of, known = scorer(job)
     threshold = float(np.quantile(known, wanted.quantile)) if wanted.threshold is None else wanted.threshold
     scores: list[np.ndarray] = []
 
     def pieces() -> Iterator[Piece]:
         for start, rows, samples in job.blocks("scoring"):
-            values = applied.score(samples).numpy()
+            values = score_of(samples)
             scores.append(values)
             columns = {"row": np.arange(start, start + len(values))} | files_of(job.rows, start, len(values))
             columns["score"] = values
@@ -244,6 +247,7 @@ def score(job: Job, out: Path) -> list[str]:
     write(out, job.rows.n, pieces())
     whole = np.concatenate(scores)
     kind = "−log p(x), nats" if applied.model.has_log_p else "squared error, in the model's units"
+    kind = "−log p(x, code), nats up to a constant" if wanted.by == "joint" else kind
     lines = [
         f"{out}  ({len(whole)} rows, {int((whole > threshold).sum())} outliers: score above {threshold:.6g}, {kind})"
     ]
@@ -271,26 +275,70 @@ def strangest(applied: Applied, rows: Any, samples: Samples, top: int) -> dict[s
     return columns
 
 
-def training_scores(job: Job) -> np.ndarray:
-    """Scores of the training rows, sorted; kept in the run folder, so that they need not be there again."""
-    path = job.folder / SCORES
+def scorer(job: Job) -> tuple[Callable[[Samples], np.ndarray], np.ndarray]:
+    """What scores rows, and the scores of the training rows, sorted.
+
+    Both are kept in the run folder, so that the training rows need not be there again.
+    """
+    applied, by = job.applied, job.cfg.score.by
+    if by == "own":
+        known = kept(job.folder / SCORES, lambda: np.sort(own_scores(job)), as_npy)
+        return lambda samples: applied.score(samples).numpy(), known
+    if by != "joint":
+        raise UserError(f"score.by: must be own or joint, got {by}")
+    applied.refuse_without_decoder()
+    made = kept(job.folder / JOINT, lambda: fitted(job), as_npz)
+    density = JointDensity(*(torch.from_numpy(made[name]) for name in JointDensity._fields))
+    return lambda samples: joint_score(applied, density, samples), made["scores"]
+
+
+def kept(path: Path, make: Callable[[], Any], as_bytes: Callable[[Any], bytes]) -> Any:
+    """What the file ``path`` holds, made where it is missing or damaged."""
     if path.exists():
         try:
-            return np.load(path, allow_pickle=False)
-        except (OSError, ValueError):
+            found = np.load(path, allow_pickle=False)
+            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
+        except (OSError, ValueError, zipfile.BadZipFile):
             log.warn(f"{path} is damaged; it is made again")
+    made = make()
+    files.write_whole(path, lambda part: part.write_bytes(as_bytes(made)))
+    return made
+
+
+def own_scores(job: Job) -> np.ndarray:
+    parts = training_samples(job, "scoring the training rows")
+    return np.concatenate([job.applied.score(samples).numpy() for samples in parts])
+
+
+def fitted(job: Job) -> dict[str, np.ndarray]:
+    """The density of the training rows and their codes, and their scores under it."""
+    parts = list(training_samples(job, "encoding the training rows"))
+    observed = None if parts[0].observed is None else torch.cat([samples.observed for samples in parts])
+    codes = torch.cat([job.applied.codes(samples) for samples in parts])
+    density = fit_joint(codes, torch.cat([samples.x for samples in parts]), observed)
+    scores = np.sort(np.concatenate([joint_score(job.applied, density, samples) for samples in parts]))
+    return {name: tensor.numpy() for name, tensor in density._asdict().items()} | {"scores": scores}
+
+
+def joint_score(applied: Applied, density: JointDensity, samples: Samples) -> np.ndarray:
+    return minus_log_joint(density, applied.codes(samples), applied.squared_errors(samples)).numpy()
+
+
+def training_samples(job: Job, words: str) -> Iterator[Samples]:
+    """The training rows of the run, some at a time, as its model takes them."""
     cfg = run_folder.read_config(job.folder, "run")
     node = dict(plain(cfg.data)) | {"binarize": "none"}
     with log.phase(f"reading {cfg.data.name}"):
         train: Split = build(node, "data", seed=cfg.seed, batch_size=1, below=[]).train
-    scores = []
-    for start in bar(range(0, len(train.x), job.applied.at_once), "scoring the training rows"):
+    for start in bar(range(0, len(train.x), job.applied.at_once), words):
         part = train.at(slice(start, start + job.applied.at_once))
-        x = (part.x > 0.5).float() if job.applied.threshold else part.x
-        scores.append(job.applied.score(Samples(x, part.observed)).numpy())
-    known = np.sort(np.concatenate(scores))
-    files.write_whole(path, lambda part: part.write_bytes(as_npy(known)))
-    return known
+        yield Samples((part.x > 0.5).float() if job.applied.threshold else part.x, part.observed)
+
+
+def as_npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def as_npy(array: np.ndarray) -> bytes:

@@ -14,6 +14,7 @@ from aelab.config.composing import composed, job_of
 from aelab.data.batches import Data
 from aelab.data.held import Held
 from aelab.data.scaling import Scale
+from aelab.data.scaling import fit as fit_scaling
 from aelab.models.applied import Applied
 from aelab.runs.assembly import build_in_training
 
@@ -63,3 +64,11 @@ def fit_chain(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
             choices = dict(cfg.hydra.runtime.choices)
             run_chain(resolved(job_of(cfg)), folder / "chain", Command(words, choices, [], False))
         return load(folder / "chain", "last")
+
+
+def units_for_variance(x: np.ndarray, scale: Scale, fraction: float) -> int:
+    """How many principal components of the scaled columns of x (n, input) hold this ``fraction`` of their variance."""
+    z = fit_scaling([x], len(x), scale, False, 1.0).apply(x).astype(np.float64)
+    variances = np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2
+    shares = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
+    return int(min(np.searchsorted(shares, fraction, side="right") + 1, len(variances)))

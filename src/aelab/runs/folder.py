@@ -58,7 +58,7 @@ def begin(folder: Path, settings: str) -> None:
     config = folder / "config.yaml"
     if config.exists() and config.read_text() == settings and not (folder / "metrics.json").exists():
         return
-    for name in (files.SUMS, "metrics.json", "training_scores.npy"):
+    for name in (files.SUMS, "metrics.json", "training_scores.npy", "training_joint.npz"):
         (folder / name).unlink(missing_ok=True)
     files.write_text(config, settings)
     files.write_sums(folder, {"config.yaml": settings})
