@@ -6,6 +6,7 @@ import json
 import netrc
 import os
 import shutil
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 3.0  # that the server has to say who we are, before the run is begun
 INIT_SECONDS = 3.0  # and then to begin it
 FINISH_SECONDS = 6.0  # and to take what is left at the end
+APPLY_STAGED = "_detect_and_apply_job_inputs"  # what a beginning run does with inputs that W&B Launch staged
 AGENT = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # set by wandb agent: whose run this is
 
 
@@ -83,6 +85,23 @@ def hush() -> None:
         from wandb.analytics.opentelemetry import opentelemetry_proxy
 
         opentelemetry_proxy.disable()
+    no_launch()
+
+
+def no_launch() -> None:
+    """Let a run begin without W&B Launch, a second of imports, where nobody has loaded it to stage inputs of a job."""
+    from wandb.sdk.wandb_run import Run
+
+    apply = getattr(Run, APPLY_STAGED, None)  # where this version of wandb has it
+    if apply is None or getattr(apply, "where_loaded", False):
+        return
+
+    def where_loaded(run: "Run") -> None:
+        if "wandb.sdk.launch.inputs.internal" in sys.modules:
+            apply(run)
+
+    where_loaded.where_loaded = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
+    setattr(Run, APPLY_STAGED, where_loaded)
 
 
 def wanted(mode: str) -> str:
