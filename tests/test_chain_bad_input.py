@@ -93,6 +93,7 @@ pytestmark = quick
         ("+optimizer.foo=0.1", "say chain.rbm.optimizer.foo or chain.finetune.optimizer.foo"),
         ("corruption=masking", "corruption: beside chain=deep_autoencoder it reaches no stage"),
         ("below=outputs", "below: beside chain=deep_autoencoder it reaches no stage"),
+        ("start_from=outputs", "start_from: beside chain=deep_autoencoder it reaches no stage"),
         ("resume=outputs", "resume: a chain goes on by its own command; give that again"),
         ("seed=-1", "seed: "),
         ("direction=up", "direction: must be one of"),

@@ -291,6 +291,7 @@ OTHER = {
 HELD = {
     "config:task": "test_app.py::test_tasks",
     "data:name": "test_page.py::test_the_command_writes_a_page",
+    "config:start_from": "test_start_from.py::test_weights_are_the_other_runs_and_nothing_else",
     "config:resume": "test_resume.py::test_killed_and_resumed_is_unbroken",
     "config:objective": "test_app.py::test_objective_is_what_a_sweep_is_told",
     "config:direction": "test_optuna_sweeper.py::test_every_objective_has_a_direction",

@@ -108,6 +108,7 @@ class Config:
     seed: Seed = field(default=MISSING, metadata=role("weights", shared=True))
     resume: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     below: str | None = field(default=MISSING, metadata=role("weights"))
+    start_from: str | None = field(default=MISSING, metadata=role("weights"))
     trust: list[str] = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
     objective: str = field(default=MISSING, metadata=role("search", noise=True))
     direction: Annotated[str, OneOf("minimize", "maximize")] = field(

@@ -39,6 +39,7 @@ class Model(Trained):
     decoder: nn.Module
     ignores: Mapping[str, str] = {}  # config nodes and keys that mean nothing to it, and what does what they would
     reconstructs = True  # whether it has a decoder
+    of_training: tuple[str, ...] = ()  # beginnings of buffers that only its training needs: momentum, chains of draws
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
     classifies = False  # whether it gives labels: then classify(x) → probabilities (batch, class)
     normal_prior = False  # whether codes are N(0, 1) a priori

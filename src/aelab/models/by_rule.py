@@ -26,6 +26,7 @@ class ByRule(Model):
         "corruption": "its units are stochastic as it is; corruption is for models trained by backpropagation",
         "train.clip": "it learns by a rule of its own; lower {rate_key} instead",
     }
+    of_training = ("velocity_", "fast_", "chains", "rungs", "ladder")
     rate_key = "model.learning_rate"
     softmax = False
     learning_rate: float

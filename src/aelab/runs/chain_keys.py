@@ -11,6 +11,10 @@ from aelab.errors import UserError
 
 OF_CHAIN = {"store": str, "fresh": bool, "baseline": bool, "stages": list}  # all others are stages and constants
 OF_STAGE = {"like": str, "when": object, "baseline": bool, "for_each": dict, "first": dict, "last": dict}
+OF_ORDINARY_RUNS = {  # beside a chain they reach no stage, since
+    "below": "each stands on the one before it",
+    "start_from": "each starts from what it stands on; give start_from to the run that is to be fine-tuned, alone",
+}
 WORDS = {str: "text", bool: "true or false", list: "a list", dict: "a mapping"}
 
 
@@ -22,7 +26,7 @@ def of_run() -> list[str]:
 def own_groups() -> list[str]:
     """The root keys that every stage has for itself."""
     changing = [*roots(changes="weights", shared=False), *roots(changes="evaluation", shared=False)]
-    return [root for root in changing if root not in ("below", "chain")]
+    return [root for root in changing if root not in (*OF_ORDINARY_RUNS, "chain")]
 
 
 def check_chain(chain: dict[str, Any], unresolved: dict[str, Any], declared: Callable[[], Iterable[str]]) -> None:
@@ -98,10 +102,10 @@ def refuse_what_reaches_no_stage(given: list[str], chain: str, stages: list[str]
         word = override.lstrip("+~").partition("=")[0]
         group, _, package = word.partition("@")
         root = re.split("[./]", package or group)[0]
-        if root not in (*own_groups(), "below") or role_of_override(override).changes == "nothing":
+        if root not in (*own_groups(), *OF_ORDINARY_RUNS) or role_of_override(override).changes == "nothing":
             continue
-        if root == "below":
-            raise UserError(f"below: beside chain={chain} it reaches no stage; each stands on the one before it")
+        if root in OF_ORDINARY_RUNS:
+            raise UserError(f"{root}: beside chain={chain} it reaches no stage; {OF_ORDINARY_RUNS[root]}")
         path = place_of(override)
         is_group = "/" in word or "@" in word or "." not in word
         prefix = f"{group}@" if is_group else ""

@@ -214,6 +214,32 @@ def put_weights(model: "Model", checkpoint: dict[str, Any], key: str) -> None:
         ) from error
 
 
+def read_start(folder: str | Path) -> dict[str, Any]:
+    """Name → tensor of the weights after the last epoch of the run in ``folder``, a chain's being its last stage's."""
+    run = last_stage(folder, "start_from")
+    read_config(run, "start_from")
+    return read_checkpoint(run, "last", "start_from")["state_dict"]
+
+
+def start_from(model: "Model", weights: dict[str, Any], folder: str) -> None:
+    """Give ``model`` the ``weights`` of another run, all but what its training alone had: momentum, chains of draws.
+
+    Raises ``UserError`` naming the weights that differ.
+    """
+    passing = tuple(model.of_training)
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(passing)}
+    theirs = {name: tensor for name, tensor in weights.items() if not name.startswith(passing)}
+    unlike = [name for name in own | theirs if name not in own or name not in theirs]
+    unlike = [f"{name} only {'there' if name in theirs else 'here'}" for name in unlike]
+    both = [name for name in own if name in theirs and own[name].shape != theirs[name].shape]
+    unlike += [f"{name} {tuple(theirs[name].shape)} there, {tuple(own[name].shape)} here" for name in both]
+    if unlike:
+        more = f" and {len(unlike) - 3} more" if len(unlike) > 3 else ""
+        like = f"choose the model as in {Path(folder) / 'config.yaml'}, and data of its shape"
+        raise UserError(f"start_from: the nets differ, {'; '.join(unlike[:3])}{more}; {like}")
+    model.load_state_dict(theirs, strict=False)
+
+
 def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") -> list["Layer"]:
     """The layers that a later run may stand on: those that ``folder`` stood on and its own. None gives none."""
     from aelab.rbm.layer import load_layers

@@ -78,7 +78,7 @@ def plan(cfg: DictConfig, choices: dict[str, Any], declared: Callable[[], Iterab
     root = plain(resolved(cfg))
     chain = root["chain"]
     check_chain(chain, unresolved, declared)
-    root |= {"chain": {"stages": None}, "resume": None, "below": None}
+    root |= {"chain": {"stages": None}, "resume": None, "below": None, "start_from": None}
     root["callbacks"] = {}  # stages have their own; what stands here is the sweeper's, for the main stage alone
     plans: list[Plan] = []
     below = None

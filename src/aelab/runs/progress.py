@@ -111,7 +111,8 @@ class Told(Callback):
             best = ""
             if self.ends.best_epoch is not None:
                 best = f", best {self.ends.monitor} {self.ends.best:.4g} at epoch {self.ends.best_epoch + 1}"
-            log.say(f"{len(self.ends.rows)} epochs{best}, {log.duration(self.clock.seconds)}")
+            n = len(self.ends.rows)
+            log.say(f"{n} epoch{'s' * (n != 1)}{best}, {log.duration(self.clock.seconds)}")
 
     def on_exception(self, *_: Any) -> None:
         self._stop()

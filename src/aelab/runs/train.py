@@ -86,16 +86,16 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     if cfg.hardware.threads is not None:
         torch.set_num_threads(cfg.hardware.threads)
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None
-    if checkpoint is not None and cfg.below is not None:  # what it stands on now, not what ``below`` has become
-        layers = run_folder.read_layers(folder, "resume", "below.pt")
-    else:
-        layers = run_folder.read_layers(cfg.below, "below")
+    layers = stands_on(cfg, folder)
+    start = run_folder.read_start(cfg.start_from) if checkpoint is None and cfg.start_from is not None else None
     pl.seed_everything(cfg.seed, verbose=False)
     with log.phase(f"reading {cfg.data.name}"):
         data = build_data(cfg, layers, source)
     model = build_in_training(cfg, data, layers)
     if checkpoint is None:
         model.initialize_from(data)
+        if start is not None:
+            run_folder.start_from(model, start, cfg.start_from)
     else:
         run_folder.put_weights(model, checkpoint, f"resume: {folder}")
         if checkpoint["epoch"] >= cfg.train.epochs:
@@ -150,6 +150,20 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         with log.phase("closing what watches the run"):
             watch.finish(loggers, metrics, pictures, trainer.global_step)
     return metrics
+
+
+def stands_on(cfg: DictConfig, folder: Path) -> list:
+    """The layers that a run stands on: those of ``below``, else those that the run it starts from stood on.
+
+    A run that goes on stands on its own copy, whatever the other folder has become.
+    """
+    if cfg.resume is not None:
+        own = (folder / "below.pt").exists() or cfg.below is not None
+        return run_folder.read_layers(folder, "resume", "below.pt") if own else []
+    if cfg.below is not None or cfg.start_from is None:
+        return run_folder.read_layers(cfg.below, "below")
+    start = run_folder.last_stage(cfg.start_from, "start_from")
+    return run_folder.read_layers(start, "start_from", "below.pt") if (start / "below.pt").exists() else []
 
 
 def sizes(model, data) -> str:
