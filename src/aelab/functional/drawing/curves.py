@@ -43,7 +43,7 @@ def loss_curves(title: str, rows: Rows, unit: str, errors: str) -> Sheet:
 
 def bounds(axes: Axes, rows: Rows) -> None:
     """The log-likelihood of validation samples: its lower bound as a line, up to the upper one a band."""
-    epochs, lower, upper = zip(*[(row["epoch"], row[LOWER], row.get(UPPER)) for row in rows if LOWER in row])
+    epochs, lower, upper = zip(*[(row["epoch"] + 1, row[LOWER], row.get(UPPER)) for row in rows if LOWER in row])
     if None not in upper:
         axes.fill_between(epochs, lower, upper, color=LINES[1], alpha=0.3, linewidth=0, label="up to the upper bound")
     axes.plot(epochs, lower, color=LINES[1], marker="." if len(epochs) < 3 else None, label="lower bound")
@@ -67,10 +67,10 @@ def stages_losses(title: str, stages: dict[str, Rows]) -> Sheet:
 
 
 def lines(axes: Axes, rows: Rows, name: str) -> None:
-    """``train/name`` and ``val/name`` against the epoch, its best one marked."""
+    """``train/name`` and ``val/name`` against the epoch, its best one marked; the first is epoch 1, as on the screen."""
     values: list[float] = []
     for colour, split in zip(LINES, ("train", "val")):
-        points = [(row["epoch"], row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
+        points = [(row["epoch"] + 1, row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
         points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
         if not points:
             continue
