@@ -139,6 +139,7 @@ MISTAKES = [
     # folders that are no runs
     ("resume=/nonexistent", "resume", ["give the folder a run printed"]),
     ("below=/nonexistent", "below", ["give the folder a run printed"]),
+    ("objective=test/squared_erorr", "objective", ["did you mean test/squared_error?"]),
     ("start_from=/nonexistent", "start_from", ["give the folder a run printed"]),
 ]
 

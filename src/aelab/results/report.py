@@ -1,11 +1,16 @@
 """What a run prints at its end."""
 
+import difflib
+import io
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from aelab import log
+from aelab.errors import UserError
+
+NEARLY = 0.9  # of the letters: squared_erorr for squared_error, but not biases_mae for biases_rmse
 
 LINES = {  # metric → what a person reads
     "test/squared_error": "squared error of a test image",
@@ -40,6 +45,19 @@ LINES = {  # metric → what a person reads
     "test/probe_error": "linear classifier on the code, %",
     "test/knn_error": "nearest neighbours on the code, %",
 }
+
+
+def refuse_misspelt(objective: str) -> None:
+    """Raise ``UserError`` for an ``objective`` that is nearly the name of a figure of the test: it is missed at once.
+
+    Any other name may be a figure of somebody's own evaluator, and is looked for when the run is tested.
+    """
+    for name in map(str.strip, objective.split(",")):
+        if name in LINES or not name.startswith("test/"):
+            continue
+        known = [line.removeprefix("test/") for line in LINES]
+        for close in difflib.get_close_matches(name.removeprefix("test/"), known, n=1, cutoff=NEARLY):
+            raise UserError(f"objective: no run is tested for {name}; did you mean test/{close}?")
 
 
 def print_run(folder: Path, metrics: dict[str, float], timing: dict[str, float], look: str) -> None:
@@ -95,15 +113,37 @@ def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float], 
 
 def print_stages(store: Path, entries: list) -> None:
     """The store: each stage's name, whole so that it can be pasted, state, error, size, age, users, and what it is."""
+    whole = 75 + max((len(e.name) + len(e.what) for e in entries), default=0)
+    screen = Console(highlight=False)
+    narrow = screen.is_terminal and screen.width < whole
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("stage", "state", "error", "MB", "age", "used by", "what it is"):
+    columns = ("stage", "state", "error", "MB", "age", "used by", "what it is")
+    for column in ("stage", "error", "MB", "age") if narrow else columns:
         table.add_column(column, justify="right" if column in ("MB", "age") else "left", no_wrap=True)
     for e in entries:
-        table.add_row(e.name, e.state, e.error, f"{e.n_bytes / 1e6:.1f}", ago(e.age), users(e.used_by), e.what)
-    console = Console(width=max(80, 75 + max((len(e.name) + len(e.what) for e in entries), default=0)), highlight=False)
-    console.print(table)
+        size, age, used = f"{e.n_bytes / 1e6:.1f}", ago(e.age), users(e.used_by)
+        if narrow:  # what it is stands below, in the width of the names
+            table.add_row(e.name, e.error or e.state, size, age)
+        else:
+            table.add_row(e.name, e.state, e.error, size, age, used, e.what)
+    if narrow:
+        lines = [line.rstrip() for line in rendered(table, whole)]
+        screen.print(lines[0], style="bold", soft_wrap=True)
+        for line, e in zip(lines[1:], entries):
+            about = ", ".join(filter(None, (e.what, e.used_by and f"under {users(e.used_by)}")))
+            screen.print(line, f"  [dim]{about}", sep="\n", soft_wrap=True)
+    else:
+        Console(width=max(80, whole), highlight=False).print(table)
     total = sum(e.n_bytes for e in entries) / 1e6
     say(f"\n{len(entries)} stages, {total:.1f} MB in {store}; delete=[NAME,…] frees it")
+
+
+def rendered(table: Table, width: int) -> list[str]:
+    """The lines of a table, without colours."""
+    plain = Console(width=width, color_system=None, file=io.StringIO())
+    with plain.capture() as said:
+        plain.print(table)
+    return said.get().splitlines()
 
 
 def users(names: tuple[str, ...]) -> str:

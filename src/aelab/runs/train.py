@@ -74,6 +74,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     from aelab.rbm.layer import save_layers
     from aelab.results.directions import mode_of
     from aelab.results.evaluation import build_evaluators
+    from aelab.results.report import refuse_misspelt
     from aelab.runs.assembly import build_data, build_in_training
     from aelab.runs.callbacks import build_callbacks, refusal
     from aelab.runs.checkpoint import EpochEnd
@@ -83,6 +84,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
 
     quiet()
     check_devices(cfg)
+    refuse_misspelt(cfg.objective)
     if cfg.hardware.threads is not None:
         torch.set_num_threads(cfg.hardware.threads)
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None

@@ -67,7 +67,7 @@ def stages_losses(title: str, stages: dict[str, Rows]) -> Sheet:
 
 
 def lines(axes: Axes, rows: Rows, name: str) -> None:
-    """``train/name`` and ``val/name`` against the epoch, its best one marked; the first is epoch 1, as on the screen."""
+    """``train/name`` and ``val/name`` against the epoch, its best one marked; the first epoch is 1."""
     values: list[float] = []
     for colour, split in zip(LINES, ("train", "val")):
         points = [(row["epoch"] + 1, row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
