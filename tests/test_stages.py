@@ -365,9 +365,7 @@ def test_whoever_makes_a_stage_fresh_is_at_work_on_it(full_store):
 def test_the_store_fits_a_narrow_terminal_with_names_whole(monkeypatch, capsys):
     names = ("single_layer-3c71a15edb51b0cb", "deep_belief_network-c2992ca981aaca71")
     listed = [
-        store.Entry(
-            names[0], "finished", f"128 units, digits, seed 0, on {names[1]}", "0.7851 squared_error", 900, 9.0
-        ),
+        store.Entry(names[0], "finished", f"128 units, digits, seed 0, on {names[1]}", "0.78 squared_error", 900, 9.0),
         store.Entry(names[1], "at work", "digits, seed 0", "", 100, 60.0, (names[0],)),
     ]
     monkeypatch.setenv("COLUMNS", "80")
@@ -375,6 +373,6 @@ def test_the_store_fits_a_narrow_terminal_with_names_whole(monkeypatch, capsys):
     report.print_stages(Path("store"), listed)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert all(len(line) <= 80 for line in lines)
-    assert lines[1].split()[:3] == [names[0], "0.7851", "squared_error"]
+    assert lines[1].split()[:3] == [names[0], "0.78", "squared_error"]
     assert lines[2].endswith(f"on {names[1]}")
     assert lines[3].split()[:3] == [names[1], "at", "work"] and lines[4].endswith("under 1 stage")

@@ -55,13 +55,8 @@ def learning_curves(title: str, runs: Sequence[Curves], metrics: Sequence[str]) 
             if metric in run.history:
                 y = run.history[metric]
                 values += [value for value in y if math.isfinite(value)]
-                axes.plot(
-                    [epoch + 1 for epoch in run.history["epoch"]],
-                    y,
-                    color=colour,
-                    marker="o" if len(y) == 1 else None,
-                    linewidth=1.2,
-                )
+                epochs = [epoch + 1 for epoch in run.history["epoch"]]
+                axes.plot(epochs, y, color=colour, marker="o" if len(y) == 1 else None, linewidth=1.2)
         scale(axes, values)
         whole_numbers(axes.xaxis)
         label(axes, "epoch", metric)
