@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from aelab import files
 from aelab.errors import UserError
 
 LARGEST = 200_000  # bytes; a run's own config has about 4,000
@@ -27,8 +28,7 @@ def read_plain(path: Path, key: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"{key}: {path} cannot be read (it is no text)") from error
     except Exception as error:  # whatever the YAML reader found
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{key}: {path} cannot be read ({reason[:160]})") from error
+        raise files.damaged(path, key, error) from error
     if not isinstance(content, dict):
         raise UserError(f"{key}: {path} cannot be read (it is no mapping)")
     if text := next(_interpolations(content), None):
