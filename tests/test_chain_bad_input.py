@@ -1,5 +1,7 @@
 """What a person can get wrong in a chain: one line that names the key, exit status 1, nothing lost."""
 
+import shutil
+
 import pytest
 import torch
 from helpers import aelab as run_command
@@ -7,6 +9,7 @@ from helpers import made_data, write_sets  # noqa: F401 - fixtures
 from tiny_chain import no_figures, quick, run_tiny, weights  # noqa: F401 - fixtures
 
 import aelab
+from aelab import locks
 from aelab.errors import UserError
 from aelab.runs import folder as run_folder
 
@@ -241,7 +244,25 @@ def test_a_damaged_chain_folder_is_one_line_and_written_again(capsys, tmp_path, 
     assert aelab.load(chain.folder)
 
 
-def test_an_ordinary_runs_folder_is_left_alone(capsys, tmp_path):
+@pytest.mark.parametrize("text", ["model: {}\nchain: {stages: []}\n", "model: {}\n"])
+def test_an_ordinary_runs_folder_is_left_alone(capsys, tmp_path, text):
     (tmp_path / "chain").mkdir()
-    (tmp_path / "chain" / "config.yaml").write_text("model: {}\nchain: {stages: []}\n")
+    (tmp_path / "chain" / "config.yaml").write_text(text)
     assert_one_line(run_tiny(capsys, tmp_path).outcome, "holds a run already; choose another")
+
+
+def test_a_chains_folder_is_its_own(capsys, tmp_path):
+    chain = run_tiny(capsys, tmp_path)
+    assert "stage 3/3 finetune" in (chain.folder / "log").read_text()
+    lock = locks.take(chain.folder / ".lock")
+    assert lock is not None
+    assert_one_line(run_tiny(capsys, tmp_path).outcome, "hydra.run.dir: another process is at work in")
+    lock.release()
+    (chain.folder / "chain.json").write_text('{"link": "stages/3-finetune", "stages": 5}')
+    report = run_command(capsys, "task=report", f"run={chain.folder}", f"out={tmp_path / 'page.html'}")
+    assert_one_line(report, "run: ")
+    shutil.rmtree(chain.folder / "figures")
+    (tmp_path / "outside").mkdir()
+    (chain.folder / "figures").symlink_to(tmp_path / "outside")
+    assert_one_line(run_tiny(capsys, tmp_path).outcome, "is a link, and a chain writes into its own folder only")
+    assert not list((tmp_path / "outside").iterdir())

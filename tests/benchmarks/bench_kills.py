@@ -118,6 +118,9 @@ def kills(kind: str, n: int, root: Path, draw: random.Random) -> tuple[int, int]
     for number in range(n):
         folder, hit = made(root / str(number)), 0
         for left in range(MOST_STARTS, 0, -1):
+            if kind == "runs" and (folder / "kept" / "metrics.json").exists():
+                status = 0  # killed when all was done: the folder holds a finished run, which no command overwrites
+                break
             child = start(words, folder)
             if hit < 2 and left > 1:
                 time.sleep(draw.uniform(0, lasts))

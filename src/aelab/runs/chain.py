@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab import files
+from aelab import files, log
 from aelab.config.build import resolved
 from aelab.config.check import check
 from aelab.config.overrides import changes, plain, quoted
@@ -68,7 +68,18 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
             stage = without_unused(stage)
             plans[number] = stage._replace(config=resolved(stage.config))
     rehearse(plans, sources, folder)
-    begin(folder, cfg, command.given)
+    with run_folder.claimed(folder, "hydra.run.dir"):
+        begin(folder, cfg, command.given)
+        with log.kept_in(folder):
+            return run_stages(plans, sources, cfg, folder, command)
+
+
+def run_stages(
+    plans: list[Plan], sources: "Sources", cfg: DictConfig, folder: Path, command: Command
+) -> dict[str, float]:
+    """The stages one after the other, each found or run; what they came to, in the chain's ``folder``."""
+    from aelab.runs.rehearsal import speaking_of
+
     done: dict[str, Stage] = {}
     bare = cache(lambda *words: plain(compose([*words])))  # stages of one kind share it
     main = [p.name for p in plans if not p.baseline][-1]
@@ -159,8 +170,11 @@ def compose(overrides: list[str]) -> DictConfig:
 
 def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
     """The chain's folder, new or the one of a chain that was started there before; never an ordinary run's."""
-    if (folder / "config.yaml").exists() and not run_folder.read_config(folder, "hydra.run.dir").chain.stages:
+    there = run_folder.read_config(folder, "hydra.run.dir") if (folder / "config.yaml").exists() else None
+    if there is not None and not (there.get("chain") or {}).get("stages"):
         raise UserError(f"hydra.run.dir: {folder} holds a run already; choose another")
+    if link := next((folder / part for part in ("stages", "figures") if (folder / part).is_symlink()), None):
+        raise UserError(f"hydra.run.dir: {link} is a link, and a chain writes into its own folder only; take it away")
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / "command.txt", shlex.join(["aelab", *given]) + "\n")
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))

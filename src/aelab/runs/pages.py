@@ -45,10 +45,13 @@ def run_page(folder: Path, trust: Sequence[str]) -> str:
 
 def chain_page(folder: Path, trust: Sequence[str]) -> str:
     """As a run's, with a table of the stages."""
-    about = files.read_json(folder / "chain.json")
+    about = files.read_json(folder / "chain.json", "run")
     main = run_folder.last_stage(folder, "run")
     metrics = metrics_of(folder)
-    measured = {name: stage["metrics"] for name, stage in about["stages"].items()}
+    try:
+        measured = {name: dict(stage["metrics"]) for name, stage in about["stages"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise files.damaged(folder / "chain.json", "run", error) from error
     names = [name for name in LINES if any(name in stage for stage in measured.values())]
     rows = [[stage, *(values.get(name) for name in names)] for stage, values in measured.items()]
     stages = Section("Stages, in order", table=Table(["stage", *(LINES[name] for name in names)], rows))
@@ -105,7 +108,7 @@ def title_of(folder: Path) -> str:
 def metrics_of(folder: Path) -> dict[str, Any]:
     if not (folder / "metrics.json").exists():
         raise UserError(f"run: {folder} has no metrics.json; the run is not finished, go on with resume={folder}")
-    return files.read_json(folder / "metrics.json")
+    return files.read_json(folder / "metrics.json", "run")
 
 
 def asked(folder: Path) -> Section | None:
