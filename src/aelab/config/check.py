@@ -22,6 +22,9 @@ OF_NODES = (TARGET, "_partial_")  # keys that say what a node is, not what its t
 def check(cfg: DictConfig) -> None:
     """Raise ``UserError`` for a root value outside its range, or a callback or evaluator its target would refuse."""
     _check_root(schema.Config, plain(cfg), "")
+    for group in ("callbacks", "evaluate"):
+        if not isinstance(plain(cfg[group]), dict):
+            raise UserError(f"{group}: expected settings {{name: node}}, got {cfg[group]!r}; leave one out by its name")
     for name, hint in schema.EVALUATE.items():
         if reason := misfit(cfg.evaluate.get(name), hint):
             raise UserError(f"evaluate.{name}: {reason}")
