@@ -68,6 +68,7 @@ MISTAKES = [
     ("~model.n_code", "model.n_code", ["add model.n_code=VALUE"]),
     ("model=null", "model", ["null is no option", "choose one of autoencoder"]),
     ("model=5", "model", ["5 is no option"]),
+    ("~train=0", "train", ["0 is no option"]),
     ("+model=vae", "model", ["model=vae without the +"]),
     ("data=[digits]", "data", ["[digits] is no option"]),
     ("experiment=null", "experiment", ["null is no option"]),

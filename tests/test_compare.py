@@ -38,6 +38,12 @@ def make_chain(folder):
     return stage
 
 
+def test_a_folder_whose_name_is_a_glob_is_that_folder(tmp_path, capsys):
+    make_run(tmp_path / "ac").rename(tmp_path / "a[c]")
+    make_run(tmp_path / "ac")
+    assert [run.name for run in read_runs([str(tmp_path / "a[c]")])] == ["a[c]"]
+
+
 def test_runs_are_told_apart_by_what_differs(tmp_path, capsys):
     runs = tmp_path / "runs"
     make_run(runs / "a", "model: {n_code: 2, widths: [9, 4]}", {"test/squared_error": 5.0})

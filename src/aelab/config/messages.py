@@ -35,7 +35,7 @@ def one_line(error: BaseException) -> str | None:
         text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
-    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+    if isinstance(error, ValueError) and "Config group override" in str(error):
         return "GROUP=VALUE: the option of a group is one of its names, see aelab --help"
     return None
 

@@ -49,7 +49,7 @@ def refuse_none(overrides: Sequence[str]) -> None:
     """
     for override in overrides:
         word, _, value = override.partition("=")
-        group = word.lstrip("+").partition("@")[0]
+        group = word.lstrip("+~").partition("@")[0]
         folder = CONF / group
         if not value or group.split("/")[0] in (".", "hydra") or group.startswith("/") or not folder.is_dir():
             continue

@@ -182,9 +182,12 @@ def last_stage(folder: str | Path, key: str = "load") -> Path:
 def run_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """Folders that match one of several globs (``**`` goes any depth): those of runs and chains, and the others.
 
+    What is a folder's very name is no glob: ``run [c]`` is that folder.
+
     Raises ``UserError`` when none of them is a run's.
     """
-    found = dict.fromkeys(Path(path) for pattern in patterns for path in sorted(glob.glob(pattern, recursive=True)))
+    paths = (path for p in patterns for path in ([p] if Path(p).is_dir() else sorted(glob.glob(p, recursive=True))))
+    found = dict.fromkeys(map(Path, paths))
     folders = [path for path in found if path.is_dir()]
     runs = [folder for folder in folders if (folder / "config.yaml").is_file()]
     if not runs:
