@@ -13,13 +13,28 @@ from helpers import made_data  # noqa: F401 - a fixture for every file
 
 torch.set_num_threads(1)
 
+# Files whose tests take a third of a second of CPU and more on average, as measured: commands that train, chains,
+# processes of their own. The others, mathematics above all, are the daily subset, pytest -m "not slow".
+SLOW = {
+    "app", "applying", "bad_input", "callbacks", "chain", "chain_bad_input", "chain_composition", "chain_kill",
+    "chain_sweep", "classification_rbm", "configs", "data_grows", "ddp", "deep_belief_network", "divergence",
+    "emphasis", "evaluators", "export", "folders", "hierarchical_vae", "history", "leaderboard",
+    "likelihood_evaluator", "manifold", "network", "optuna_sweeper", "options", "own_code", "own_data", "page",
+    "pictures", "precision", "progress", "rating_rbm", "rbm_model", "resume", "signals", "sklearn", "stages",
+    "statistics", "streamed", "sweep_pictures", "top_k", "trust", "wandb", "wandb_sweeps", "watch", "why_pretraining",
+}  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks which tests -m chooses
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW:
+            item.add_marker(pytest.mark.slow)
     if not torch.cuda.is_available():
         for item in items:
             if "cuda" in item.keywords:

@@ -195,6 +195,12 @@ def test_a_store_that_cannot_be_written(capsys, tmp_path):
     assert_one_line(run_tiny(capsys, tmp_path).outcome, "chain.store: cannot write")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where a chain is damaged and mended again: each test finds it whole, and leaves it so."""
+    return tmp_path_factory.mktemp("mended")
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-60])
 
@@ -217,12 +223,12 @@ def cut(path):
         ("rbm2", "history.csv", lambda path: path.unlink(), False),
     ],
 )
-def test_a_damaged_stage_is_mended(capsys, tmp_path, stage, file, damage, trains):
-    whole = run_tiny(capsys, tmp_path)
+def test_a_damaged_stage_is_mended(capsys, place, stage, file, damage, trains):
+    whole = run_tiny(capsys, place)
     before = {path.name: path.read_bytes() for path in whole.stage(stage).iterdir() if path.is_file()}
     damage(whole.stage(stage) / file)
 
-    mended = run_tiny(capsys, tmp_path)
+    mended = run_tiny(capsys, place)
 
     assert mended.outcome.status == 0, mended.outcome.error
     assert ("is damaged or half-written; it is run again" in mended.outcome.output) == trains
@@ -231,16 +237,16 @@ def test_a_damaged_stage_is_mended(capsys, tmp_path, stage, file, damage, trains
     assert after.keys() == before.keys()
     results = ("metrics.json", "history.csv", "layers.pt", "below.pt")
     assert [name for name in results if after.get(name) != before.get(name)] == []
-    assert set(run_tiny(capsys, tmp_path).found().values()) == {True}
+    assert set(run_tiny(capsys, place).found().values()) == {True}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", ""])
-def test_a_damaged_chain_folder_is_one_line_and_written_again(capsys, tmp_path, text):
-    chain = run_tiny(capsys, tmp_path)
+def test_a_damaged_chain_folder_is_one_line_and_written_again(capsys, place, text):
+    chain = run_tiny(capsys, place)
     (chain.folder / "chain.json").write_text(text)
     with pytest.raises(UserError, match=r"load: .*chain\.json is damaged"):
         aelab.load(chain.folder)
-    assert set(run_tiny(capsys, tmp_path).found().values()) == {True}
+    assert set(run_tiny(capsys, place).found().values()) == {True}
     assert aelab.load(chain.folder)
 
 

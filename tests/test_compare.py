@@ -87,6 +87,7 @@ def test_of_unlike_runs_the_table_has_what_they_share_and_the_csv_the_rest(tmp_p
     assert whole[3]["own_setting_number_3"] == "3" and whole[-1]["test/scratch_squared_error"] == "2.0"
 
 
+@pytest.mark.slow
 def test_a_list_of_globs_is_given_on_the_command_line(tmp_path, capsys):
     make_run(tmp_path / "x" / "y", metrics={"test/loss": 2.0})
     make_run(tmp_path / "z", metrics={"test/loss": 3.0})

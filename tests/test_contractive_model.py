@@ -29,6 +29,7 @@ def test_the_penalty_is_the_model_s_own_jacobian(code, tied):
     torch.testing.assert_close(model.loss_terms(x, model(x))["contraction"], 0.5 * jacobian_norm(model, x))
 
 
+@pytest.mark.slow
 def test_training_with_the_penalty_contracts_the_code(tmp_path):
     x = digits(0.2, 0).test_x[:50]
     norms = []

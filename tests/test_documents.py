@@ -126,6 +126,7 @@ def test_counted_words_have_two_letters_or_more():
     assert counted("A B-52 it's Ärger x_y ab") == Counter({"it": 1, "ärger": 1, "ab": 1})
 
 
+@pytest.mark.slow
 def test_the_command_finds_topics_and_encodes_new_documents(capsys, tmp_path, monkeypatch, made_data):
     monkeypatch.chdir(tmp_path)
     documents = made_data / "own" / "documents.csv"

@@ -33,6 +33,7 @@ def test_loss_is_the_likelihood_and_the_weighted_penalty_of_the_code_that_is_dec
     assert terms.keys() == {"reconstruction", "sparsity"}
 
 
+@pytest.mark.slow
 def test_a_heavy_penalty_brings_mean_activity_to_the_target(tmp_path):
     cfg = small("model=sparse", "model.penalty=100", "model.target=0.2", "optimizer.lr=0.05", epochs=40)
     run(cfg, tmp_path, "aelab")

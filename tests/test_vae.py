@@ -212,6 +212,7 @@ def test_the_manifold_s_codes_have_equal_mass_under_the_prior():
     assert Normal(0.0, 1.0).cdf(codes[:4, 1]).tolist() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [[], ["model/network=conv"]])
 def test_a_run_reports_bound_likelihood_and_pictures(network, tmp_path):
     cfg = small(
