@@ -162,7 +162,7 @@ def trained_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[s
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
     job = HydraConfig.get()
-    command = Command(overrides, dict(job.runtime.choices), own_configs(), bool(job.verbose))
+    command = Command(overrides, dict(job.runtime.choices), own_configs(), bool(job.verbose), is_multirun())
     log.say(f"{command.choices['chain']} on {cfg.data.name} → {log.place(folder)}")
     with away_from_agent(), signals.goes_on_by(signals.own_command, again=True):
         metrics = run_chain(cfg, folder, command)

@@ -39,12 +39,13 @@ LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST 
 
 class Command(NamedTuple):
     """What was asked: the overrides, the option that Hydra chose in each group, the words that say where a person's
-    own configs lie, and whether each stage's command is printed."""
+    own configs lie, whether each stage's command is printed, and whether this is one job of a sweep."""
 
     given: list[str]
     choices: dict[str, Any]
     own_configs: list[str]
     verbose: bool
+    of_sweep: bool = False
 
 
 def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, float]:
@@ -98,6 +99,10 @@ def run_stages(
             done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say)
         if done[stage.name].found:
             say(f"found in {place}")
+            if not command.of_sweep:  # whose jobs find the same stages over and over
+                from aelab.watch.wandb_run import tell_found
+
+                tell_found(plain(config), place, folder, done[stage.name].metrics)
     metrics = dict(done[main].metrics)
     if cfg.chain.baseline:
         metrics |= baselines(next(p.config for p in plans if p.name == main), sources, done, main)

@@ -1,5 +1,6 @@
 """A run in Weights & Biases: one row per epoch, best values, pictures; on request histograms, gradients, weights."""
 
+import hashlib
 import secrets
 import shlex
 from pathlib import Path
@@ -179,6 +180,25 @@ def tell_agent(cfg: dict[str, Any], folder: Path, metrics: dict[str, float]) -> 
         run = wandb_start.start(folder, wandb_start.wanted(cfg["logger"]["mode"]), config, run_id(folder), **about)
         figures = sorted((folder / "figures").glob("*.png"))
         run.log(metrics | {f"figures/{path.stem}": wandb.Image(str(path), caption=path.stem) for path in figures})
+        wandb_start.finish(run, folder, failed=False)
+
+
+def tell_found(cfg: dict[str, Any], stage: Path, folder: Path, metrics: dict[str, float]) -> None:
+    """A stage that was found, as a run of the group of the chain in ``folder``: its figures, and where it was trained.
+
+    Nothing of its history is copied: ``found.run`` is the id of the W&B run that has it, where there is one.
+    """
+    if wandb_start.has_agent() or "group" not in cfg["logger"]:
+        return
+    about = {key: cfg["logger"][key] for key in ("project", "entity", "name", "group", "job_type", "tags")}
+    about["notes"] = f"found in {stage.resolve()}"
+    config = provenance.settings(cfg) | {"found.folder": str(stage.resolve())}
+    if (stage / "wandb-id").exists():
+        config["found.run"] = run_id(stage)
+    own = hashlib.sha256(f"{about['group']}/{about['name']}/{stage.name}".encode()).hexdigest()[:8]
+    with wandb_start.harmless(folder):
+        run = wandb_start.start(folder, wandb_start.wanted(cfg["logger"]["mode"]), config, own, **about)
+        run.summary.update(metrics)
         wandb_start.finish(run, folder, failed=False)
 
 
