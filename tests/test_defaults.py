@@ -11,8 +11,6 @@ from aelab import files
 from aelab.api import run as run_command
 from aelab.runs.train import train
 
-pytestmark = pytest.mark.slow
-
 BITS = "data.binarize=threshold"  # a likelihood is one of bits
 MODELS = {
     "linear": ([], ["squared_error < 1.02 * pca_squared_error"]),  # it is PCA
