@@ -127,7 +127,8 @@ class SaltAndPepper(Masking):
 
     def __call__(self, x: Tensor, progress: float = 1.0) -> Corrupted:
         if self.ends[0].device != x.device:
-            self.ends = tuple(end.to(x.device) for end in self.ends)
+            low, high = self.ends
+            self.ends = low.to(x.device), high.to(x.device)
         return salt_and_pepper(x, self.strength(progress), self.exact, *self.ends)
 
 

@@ -1,6 +1,7 @@
 """Where samples lie: the code in two dimensions, and samples of two or three values in space."""
 
 import math
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -59,19 +60,21 @@ def plane(code: Tensor) -> tuple[np.ndarray, tuple[float, float], list[str]]:
 def scatter(sheet: Sheet, axes: Axes, points: np.ndarray, labels: Tensor | None) -> None:
     """Dots that stay apart however many there are; a legend of the labels, or a colour bar where they are many."""
     size = min(14.0, max(5.0, 4000 / max(len(points), 1)))
-    style = {"s": size, "alpha": 0.8 if len(points) < 1000 else 0.45, "linewidths": 0, "rasterized": True}
+    alpha = 0.8 if len(points) < 1000 else 0.45
+    style: dict[str, Any] = {"s": size, "alpha": alpha, "linewidths": 0, "rasterized": True}
+    x, y = points.T
     classes = [] if labels is None else labels.unique().tolist()
     if labels is None:
-        axes.scatter(*points.T, color=class_colours(1)[0], **style)
+        axes.scatter(x, y, color=class_colours(1)[0], **style)
     elif len(classes) <= FEW:
         colours = np.array(class_colours(len(classes)))
         place = np.searchsorted(classes, labels.numpy())
         for number, marker in enumerate(MARKERS[: (len(classes) - 1) // 10 + 1]):
             here = place // 10 == number
-            axes.scatter(*points[here].T, c=colours[place[here]], marker=marker, **style)
+            axes.scatter(x[here], y[here], c=colours[place[here]], marker=marker, **style)
         key(axes, classes)
     else:
-        dots = axes.scatter(*points.T, c=labels.numpy(), cmap="viridis", **style)
+        dots = axes.scatter(x, y, c=labels.numpy(), cmap="viridis", **style)
         bar = sheet.colorbar(dots, ax=axes, fraction=0.05)
         bar.set_label("label", fontsize=TEXT)
         bar.ax.tick_params(labelsize=SMALL)
@@ -110,10 +113,10 @@ def point_clouds(title: str, clouds: dict[str, Tensor], labels: Tensor | None) -
     low, high = everything.amin(0).tolist(), everything.amax(0).tolist()
     for i, (name, points) in enumerate(clouds.items(), 1):
         solid = {"projection": "3d"} if points.shape[1] == 3 else {}
-        axes = sheet.add_subplot(1, len(clouds), i, **solid)
+        axes: Any = sheet.add_subplot(1, len(clouds), i, **solid)  # Axes, or Axes3D where solid
         if solid:
             axes.set_box_aspect(None, zoom=0.68)  # room for the names, of which the layout knows nothing
-        style = {"color": class_colours(1)[0]} if colours is None else {"c": colours, "cmap": "viridis"}
+        style: dict[str, Any] = {"color": class_colours(1)[0]} if colours is None else {"c": colours, "cmap": "viridis"}
         axes.scatter(*points[:MAX_POINTS].t().cpu().float().numpy(), s=3, linewidths=0, rasterized=True, **style)
         for which, a, b in zip("xyz", low, high):
             room = 0.05 * (b - a) or 1.0

@@ -121,7 +121,8 @@ def draw(axis: Axes, series: Series, colour: str) -> None:
     """Mean and standard deviation (n − 1; none of a single seed) as a line with bars, every seed a dot."""
     values = [list(by_seed.values()) for by_seed in series.points.values()]
     x = list(series.points)
-    mean, spread = [np.mean(v) for v in values], [np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values]
+    mean = [float(np.mean(v)) for v in values]
+    spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
     axis.errorbar(x, mean, spread, color=colour, marker="o", markersize=4, capsize=3, label=series.name)
     for here, seeds in zip(x, values):
         axis.scatter([here] * len(seeds), seeds, s=8, color=colour, alpha=0.5)

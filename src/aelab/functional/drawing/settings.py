@@ -27,7 +27,8 @@ LONGEST = 16  # letters of a value
 ACROSS = 30  # letters of a name below a panel
 FEW = 8  # values that each get a tick, and a line through the best run at each
 MOST_TICKS = 14  # of a setting that is no number
-LABEL = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7}  # behind a value on a line
+# Behind a value on a line.
+LABEL: dict[str, Any] = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7}
 FENCE = 5.0  # times the spread of the middle half, beyond which a run is drawn at the edge
 
 
@@ -63,7 +64,7 @@ def against_settings(title: str, settings: Sequence[Setting], objective: Setting
         label(axes, shortened(setting.name, ACROSS), objective.name if place % columns == 0 else "")
         axes.tick_params(labelleft=place % columns == 0)
         value_ticks(axes, x, words)
-        best = {}
+        best: dict[float, float] = {}
         for here, value in zip(x, y):
             best.setdefault(here, value)  # the runs come best first
         if not words and len(best) <= FEW and len(best) < len(x):
@@ -78,7 +79,8 @@ def dots(axes: Axes, x: np.ndarray, y: np.ndarray, low: float, high: float) -> N
     """Runs as dots, darker the better; those outside the fences as triangles at the edge."""
     inside = (y >= low) & (y <= high)
     ranks = np.arange(len(y)) / max(len(y) - 1, 1)
-    style = {"cmap": "viridis", "vmin": 0, "vmax": 1.1, "zorder": 2, "linewidths": 0, "rasterized": len(y) > 2000}
+    style: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1.1, "zorder": 2, "linewidths": 0}
+    style["rasterized"] = len(y) > 2000
     axes.scatter(x[inside], y[inside], c=ranks[inside], s=max(6.0, min(22.0, 4000 / len(y))), **style)
     for away, marker, edge in ((y > high, "^", high), (y < low, "v", low)):
         if away.any():
@@ -132,15 +134,15 @@ def parallel_coordinates(title: str, settings: Sequence[Setting], objective: Set
         step = math.ceil(len(ends) / 12)
         for value, text in list(ends.items())[::step]:
             at = place, (value - low) / span
-            style = {"fontsize": 7, "va": "center", "bbox": LABEL}
-            axes.annotate(shortened(text, LONGEST), at, xytext=(4, 0), textcoords="offset points", **style)
+            axes.annotate(shortened(text, LONGEST), at, xytext=(4, 0), textcoords="offset points", fontsize=7,
+                          va="center", bbox=LABEL)  # fmt: skip
     y = np.asarray(objective.values, dtype=float)
     low, high = fences(y)
     norm = matplotlib.colors.Normalize(low, high if high > low else low + 1)
     colours = matplotlib.colormaps["viridis"](norm(y))
     faint = min(0.9, max(0.15, 30 / len(y)))
     for job, line in reversed(list(enumerate(np.array(heights).T))):
-        style = {"linewidth": 2.5, "zorder": 3} if job == 0 else {"linewidth": 1, "alpha": faint}
+        style: dict[str, Any] = {"linewidth": 2.5, "zorder": 3} if job == 0 else {"linewidth": 1, "alpha": faint}
         axes.plot(range(len(columns)), line, color=colours[job], **style)
     axes.set_xticks(range(len(columns)), [shortened(setting.name, room) for setting in columns])
     axes.set_xlim(-0.1, len(columns) - 0.4)

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
 
@@ -40,9 +41,8 @@ class Sheet(Figure):
 
     def __init__(self, title: str, width: float, height: float, fitted: bool = False):
         width = max(width, NARROWEST)
-        super().__init__(figsize=(width, height + STRIP), layout="constrained" if fitted else None)
-        if fitted:
-            self.get_layout_engine().set(rect=(0, 0, 1, height / (height + STRIP)))
+        layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / (height + STRIP))) if fitted else None
+        super().__init__(figsize=(width, height + STRIP), layout=layout)
         self.head(title, 0.3, 10, weight="bold")
 
     def sign(self, subject: str) -> None:
@@ -110,13 +110,13 @@ def whole_numbers(axis: Any) -> None:
     axis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
 
 
-def spans_decades(values: Sequence[float]) -> bool:
+def spans_decades(values: Sequence[float] | np.ndarray) -> bool:
     """Whether ``values`` are better seen on a logarithmic axis: all above 0, and not all of one size."""
     low, high = np.min(values), np.max(values)
     return bool(low > 0 and high / low >= LOG_FROM)
 
 
-def logarithmic(axes: Axes, which: str, values: Sequence[float]) -> None:
+def logarithmic(axes: Axes, which: str, values: Sequence[float] | np.ndarray) -> None:
     """A logarithmic axis with room round ``values`` and few ticks, as numbers that one reads."""
     low, high = float(np.min(values)), float(np.max(values))
     room = (high / low) ** 0.05

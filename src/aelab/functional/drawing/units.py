@@ -50,7 +50,7 @@ def lifetimes(title: str, share: Tensor, x: str, y: str, samples: int) -> Sheet:
     sheet = Sheet(title, 5.4, 3.2)
     (axes,) = sheet.plots()
     top = float(alive.max()) if len(alive) else 1.0
-    bins = np.linspace(0, top, min(40, max(8, math.isqrt(len(share)) * 2)) + 1)
+    bins = np.linspace(0, top, min(40, max(8, math.isqrt(len(share)) * 2)) + 1).tolist()
     axes.hist(alive, bins=bins, color=LINES[0], label=f"active for some of the {samples} samples: {len(alive)}")
     width = bins[1]
     axes.bar([-2 * width], [dead], width=width, color=MARK, label=f"for none, dead: {dead}")
