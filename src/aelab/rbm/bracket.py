@@ -61,9 +61,9 @@ def bracket_log_z(path: Path, betas: list[float], runs: int, sampling: Sampling,
     value, where they began does not matter. If they do not, the side that gives the larger log Z is the upper one.
     """
     forward = ais(path, betas, runs)
-    half = sampling.ensembles // 2 if data is not None else 0
-    start = path.draw_base(sampling.ensembles)
-    if half:
+    half, start = 0, path.draw_base(sampling.ensembles)
+    if data is not None:
+        half = sampling.ensembles // 2
         start[:half] = data[torch.randint(len(data), (half,), device=data.device)].to(start)
     ladder = by_sample_size(path, LADDER_ESS, runs)
     tempered = parallel_tempering(path, ladder, start, *sampling[1:])

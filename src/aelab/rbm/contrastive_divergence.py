@@ -54,6 +54,7 @@ def contrastive_divergence(
         h_data, h = sample_h_given_v(v, rbm)
     else:
         h_data, h = mean_h_given_v(v, rbm), sample_h_given_v(chains, sampled)[1]
+    v_model: Tensor
     for step in range(steps):
         h = h if step == 0 else sample_h_given_v(v_model, sampled)[1]
         v_model = mean_v_given_h(h, sampled) if mean_field_visible else sample_v_given_h(h, sampled)[1]
@@ -129,8 +130,9 @@ def update_(
     """
     momentum_ascent_([rbm.W], [g.W], [velocity.W], learning_rate, momentum, weight_decay)
     moved = [(rbm.b_hidden, g.b_hidden, velocity.b_hidden), (rbm.b_visible, g.b_visible, velocity.b_visible)]
-    log_var = rbm.log_var_visible, g.log_var_visible, velocity.log_var_visible
-    moved += [log_var] if g.log_var_visible is not None else []
+    if g.log_var_visible is not None:
+        assert rbm.log_var_visible is not None and velocity.log_var_visible is not None  # what it is the slope of
+        moved.append((rbm.log_var_visible, g.log_var_visible, velocity.log_var_visible))
     params, gradients, velocities = map(list, zip(*moved))
     momentum_ascent_(params, gradients, velocities, learning_rate, momentum, 0.0)
 

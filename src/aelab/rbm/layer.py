@@ -5,8 +5,9 @@ import io
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -51,7 +52,15 @@ class Layer(NamedTuple):
 
     def to(self, *args) -> "Layer":
         """The layer with every tensor moved: ``Tensor.to``'s arguments, a device or a dtype."""
-        return Layer(*(field.to(*args) if isinstance(field, Tensor) else field for field in self))
+        return self._each(lambda tensor: tensor.to(*args))
+
+    def detach(self) -> "Layer":
+        """The layer as a value: the same tensors, without gradients."""
+        return self._each(Tensor.detach)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Layer":
+        changed: dict[str, Any] = {k: change(t) for k, t in self._asdict().items() if isinstance(t, Tensor)}
+        return self._replace(**changed)
 
 
 def scaled_visible(v: Tensor, layer: Layer) -> Tensor:

@@ -91,10 +91,9 @@ class Path(NamedTuple):
 
     def draw(self, total: Tensor, visible: bool) -> Tensor:
         """Independent draws of one side's units with the natural parameters ``total`` (rows, units)."""
-        rbm, unit = self.rbm, self._unit(visible)
-        if unit == "gaussian":
-            noise = torch.randn_like(total)
-            return total + (noise * torch.exp(rbm.log_var_visible / 2) if self._has_variance(visible) else noise)
+        if self._unit(visible) == "gaussian":
+            noise, log_var = torch.randn_like(total), self._log_var(visible)
+            return total + (noise if log_var is None else noise * torch.exp(log_var / 2))
         if not (visible and self.group):
             return bernoulli(total.sigmoid())
         words = _counts(total[:, -self.group :].softmax(1), self.draws)
@@ -117,13 +116,15 @@ class Path(NamedTuple):
     def _others(self) -> int:
         return self.rbm.W.shape[0] - self.group
 
-    def _has_variance(self, visible: bool) -> bool:
-        return visible and self.rbm.log_var_visible is not None
+    def _log_var(self, visible: bool) -> Tensor | None:
+        """Of one side's Gaussian units; None: all have unit variance."""
+        return self.rbm.log_var_visible if visible else None
 
     def normaliser(self, total: Tensor, visible: bool) -> Tensor:
         """Σ over one side's units of log Σ_x exp(total·x − x²/2σ² if it is Gaussian), (rows,)."""
         if self._unit(visible) == "gaussian":
-            log_var = self.rbm.log_var_visible.to(total) if self._has_variance(visible) else total.new_zeros(())
+            known = self._log_var(visible)
+            log_var = total.new_zeros(()) if known is None else known.to(total)
             return ((total**2 * torch.exp(-log_var)) / 2 + (math.log(2 * math.pi) + log_var) / 2).sum(-1)
         if not (visible and self.group):
             return softplus(total).sum(-1)
@@ -133,14 +134,14 @@ class Path(NamedTuple):
     def _difference(self, total: Tensor, before: Tensor, visible: bool) -> Tensor:
         """``normaliser`` at ``total`` less that at ``before``, subtracted unit by unit: no digits are lost."""
         if self._unit(visible) == "gaussian":
-            product = (total - before) * (total + before) / 2
-            return (product * torch.exp(-self.rbm.log_var_visible) if self._has_variance(visible) else product).sum(-1)
+            product, log_var = (total - before) * (total + before) / 2, self._log_var(visible)
+            return (product if log_var is None else product * torch.exp(-log_var)).sum(-1)
         if not (visible and self.group):
             return (softplus(total) - softplus(before)).sum(-1)
         words = self.draws * (total[:, -self.group :].logsumexp(-1) - before[:, -self.group :].logsumexp(-1))
         return words + (softplus(total[:, : -self.group]) - softplus(before[:, : -self.group])).sum(-1)
 
-    def _mean_field(self, field: Tensor, visible: bool, beta: float, other: float) -> Tensor:
+    def _mean_field(self, field: Tensor, visible: bool, beta: Beta, other: Beta) -> Tensor:
         """Σ_j field_j · mean of unit j between β and ``other``: the derivative of ``normaliser`` by β, averaged."""
         middle, half = (beta + other) / 2, (other - beta) * GAUSS
         low, high = (self.total(field, visible, b).sigmoid_() for b in (middle - half, middle + half))

@@ -24,6 +24,11 @@ class Machine(NamedTuple):
     b: Tensor
     D: Tensor | None
 
+    def detach(self) -> "Machine":
+        """The machine as a value: the same tensors, without gradients."""
+        D = None if self.D is None else self.D.detach()
+        return Machine(self.W.detach(), self.a.detach(), self.b.detach(), D)
+
 
 def one_hot(x: Tensor, K: int) -> Tensor:
     """(rows, items) levels → (rows, items · K)."""

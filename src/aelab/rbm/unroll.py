@@ -60,7 +60,8 @@ def _scaled_weights(layer: Layer) -> Tensor:
 
 
 def _linear(W: Tensor, bias: Tensor) -> nn.Linear:
-    module = nn.Linear(*W.shape, device=W.device, dtype=W.dtype)
+    visible, hidden = W.shape
+    module = nn.Linear(visible, hidden, device=W.device, dtype=W.dtype)
     with torch.no_grad():
         module.weight.copy_(W.t())
         module.bias.copy_(bias)
