@@ -39,7 +39,7 @@ def hide_parts() -> None:
         return [name for name in names if not name.startswith("_")]
 
     whole.hides_parts = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
-    ConfigLoaderImpl.get_group_options = whole  # type: ignore[method-assign]  # Hydra has no hook for it
+    ConfigLoaderImpl.get_group_options = whole  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
 
 
 def refuse_none(overrides: Sequence[str]) -> None:

@@ -179,6 +179,7 @@ class Data(pl.LightningDataModule):
 
     def train_dataloader(self) -> "Chunks":
         trainer = self.trainer
+        assert trainer is not None  # it is who asks
         self.to(trainer.strategy.root_device)
         in_chunk = 1 if listeners(trainer, (*AROUND, *WITHIN)) else MINIBATCHES_IN_CHUNK
         return Chunks(
@@ -284,8 +285,13 @@ class Chunks:
             index = order[start:stop]
             if self.world > 1:
                 index = index[: len(index) - len(index) % self.world][self.rank :: self.world]
-            x, y, observed = (p if p is None else p.index_select(0, index).to(self.device) for p in self.split)
-            yield Batch(self.augment(x), y, observed)
+            batch = self.split.taken(index, self.device)
+            yield batch._replace(x=self.augment(batch.x))
+
+
+def data_of(trainer: pl.Trainer) -> Data:
+    """The data that ``trainer`` was given."""
+    return trainer.datamodule  # type: ignore[attr-defined]  # its connector sets it
 
 
 def seed_of(*parts: int) -> int:

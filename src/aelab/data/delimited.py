@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aelab.data.table_schema import pyarrow
 from aelab.data.unpacking import too_much
@@ -98,7 +98,7 @@ def read_csv(path: Path, form: Format, at: str) -> "Table":
         raise UserError(f"{at} cannot be read as {form.encoding} text ({_reason(error)}); mend the file") from error
 
 
-def refuse_formulas(values: object, name: str, at: str) -> None:
+def refuse_formulas(values: Any, name: str, at: str) -> None:
     """Raise ``UserError`` for a cell that a spreadsheet would compute: here it would be one more category."""
     import pyarrow.compute as pc
 

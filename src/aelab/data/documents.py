@@ -186,16 +186,15 @@ def read_column(path: Path, chosen: Chosen, at: str) -> Documents:
     except csv.Error as error:
         raise UserError(f"{at} is no table ({error}); mend it") from error
     header, *rows = rows or [[]]
-    columns = {}
     for key, name in (("text", chosen.text), ("label", chosen.label)):
         if name is not None and name not in header:
             raise UserError(f"data.{key}: {path} has no column {name!r}; it has {', '.join(header[:10])}")
-        columns[key] = None if name is None else header.index(name)
     short = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
     if short is not None:
         raise UserError(f"{at}: row {short} has {len(rows[short])} cells, the header has {len(header)}; mend it")
-    labels = None if columns["label"] is None else np.array([row[columns["label"]] for row in rows])
-    return Documents([counted(row[columns["text"]]) for row in rows], labels)
+    text, label = header.index(chosen.text), None if chosen.label is None else header.index(chosen.label)
+    labels = None if label is None else np.array([row[label] for row in rows])
+    return Documents([counted(row[text]) for row in rows], labels)
 
 
 def read_ldac(path: Path, at: str) -> list[Counter[str]]:

@@ -9,7 +9,8 @@ WITHIN = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_
 
 def listeners(trainer: pl.Trainer, hooks: tuple[str, ...]) -> list[Callback | pl.LightningModule]:
     """The callbacks, and the model, that have a hook of their own among ``hooks``; not those that ``take_chunks``."""
-    everybody = [*trainer.callbacks, trainer.lightning_module]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # its connector sets it
+    everybody = [*callbacks, trainer.lightning_module]
     return [one for one in everybody if not getattr(one, "takes_chunks", False) and any(_own(one, h) for h in hooks)]
 
 

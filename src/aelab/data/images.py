@@ -208,10 +208,10 @@ def read_image(path: Path, size: tuple[int, int] | None, crop: Crop, colour: boo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise UserError(f"{at} holds {image.n_frames} images; save each in a file of its own")
-                image = ImageOps.exif_transpose(image)
+            with Image.open(path) as file:
+                if (frames := getattr(file, "n_frames", 1)) > 1:
+                    raise UserError(f"{at} holds {frames} images; save each in a file of its own")
+                image: Image.Image = ImageOps.exif_transpose(file)
                 deep = image.mode in DEEP
                 if image.mode == "F" or (deep and colour):
                     raise UserError(f"{at} holds {image.mode} values, not 8 bits of grey or colour; take data=array")

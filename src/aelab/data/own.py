@@ -78,9 +78,9 @@ class Own:
         if labels is not None:
             known = np.concatenate([labels[rows.train], labels[rows.val]])
             schema.labels, schema.n_classes = classes(known, labels if other is None else other.labels())
-        splits = [self.part(rows.train, schema), self.part(rows.val, schema)]
-        splits.append(self.part(rows.test, schema) if other is None else other.part(np.arange(len(other)), schema))
-        return Parts(*splits, schema, self.stream)
+        train, val = self.part(rows.train, schema), self.part(rows.val, schema)
+        test = self.part(rows.test, schema) if other is None else other.part(np.arange(len(other)), schema)
+        return Parts(train, val, test, schema, self.stream)
 
     def split(self, labels: np.ndarray | None, validation: int | float, draw: torch.Generator) -> Rows:
         where, n = self.where, len(self)

@@ -1,6 +1,7 @@
 """Training, validation and test set as every source gives them: split, in the model's units, whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,12 @@ class Batch(NamedTuple):
     y: Tensor | None
     observed: Tensor | None = None
 
+    @property
+    def target(self) -> Tensor:
+        """``y`` for a model that was built for data that have it."""
+        assert self.y is not None
+        return self.y
+
 
 class Split(NamedTuple):
     """One of training, validation and test set, whole, on one device; see :class:`Batch` for its parts."""
@@ -32,16 +39,25 @@ class Split(NamedTuple):
     observed: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Split":
-        return Split(*(None if part is None else part.to(device) for part in self))
+        return self.each(lambda part: part.to(device))
 
     def at(self, index: Tensor | slice) -> "Split":
         """The samples of ``index``, contiguous in memory."""
-        return Split(*(None if part is None else part[index].contiguous() for part in self))
+        return self.each(lambda part: part[index].contiguous())
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Split":
+        """The split with ``change`` made to every part that it has."""
+        x, y, observed = self
+        return Split(change(x), None if y is None else change(y), None if observed is None else change(observed))
+
+    def taken(self, index: Tensor, device: torch.device | str) -> Batch:
+        """The samples of ``index`` (batch,), copied to ``device``."""
+        return Batch(*self.each(lambda part: part.index_select(0, index).to(device)))
 
     def batches(self, size: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """The samples in order, ``size`` at a time."""
         for start in range(0, len(self.x), size):
-            yield Batch(*(None if part is None else part[start : start + size] for part in self))
+            yield Batch(*self.each(itemgetter(slice(start, start + size))))
 
 
 class Parts(NamedTuple):

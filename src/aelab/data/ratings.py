@@ -134,10 +134,10 @@ class Ratings:
         for part, what in ((test, "test"), (val, "validation"), (~test & ~val, "training")):
             if not part.any():
                 raise UserError(f"data.path: {self.path} leaves no {what} ratings of {len(test)}; give more ratings")
-        x = self.matrix(table, ~test & ~val)
+        x, val_y, test_y = (self.matrix(table, rows).part for rows in (~test & ~val, val, test))
         columns = table.items if self.rows == "users" else table.users
         schema = RatingSchema(shape=(len(columns),), unit_interval=False, levels=table.levels, columns=columns)
-        return Parts(Split(x, None), Split(x, self.matrix(table, val)), Split(x, self.matrix(table, test)), schema)
+        return Parts(Split(x, None), Split(x, val_y), Split(x, test_y), schema)
 
     @property
     def named(self) -> dict[str, str | None]:

@@ -49,7 +49,8 @@ class Scaling(NamedTuple):
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Scaling":
-        return cls(**{name: None if part is None else np.asarray(part, np.float64) for name, part in plain.items()})
+        parts: dict[str, Any] = {k: None if part is None else np.asarray(part, np.float64) for k, part in plain.items()}
+        return cls(**parts)
 
 
 UNSCALED = Scaling(np.zeros(()), np.ones(()))
@@ -75,7 +76,7 @@ def fit(blocks: Iterable[np.ndarray], n: int, how: Scale, fill: bool, levels: fl
         if ranked:
             kept.append(block[-seen % step :: step])
             seen += len(block)
-    sample = np.concatenate(kept) if ranked else None
+    sample = np.concatenate(kept) if ranked else np.empty((0, 0))
     typical = np.nanmedian(sample, 0) if fill else None
     if how == "standard":
         return Scaling(moments.mean, _not_zero(moments.std), None, typical)
@@ -122,8 +123,8 @@ class Moments:
 class Ends:
     """Least and greatest value (input,) of rows that come in blocks, NaN passed over."""
 
-    low: np.ndarray | float = np.inf
-    high: np.ndarray | float = -np.inf
+    low: np.ndarray = np.asarray(np.inf)
+    high: np.ndarray = np.asarray(-np.inf)
 
     def add(self, block: np.ndarray) -> None:
         self.low = np.fmin(self.low, np.fmin.reduce(block, 0))

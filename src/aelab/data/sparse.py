@@ -1,6 +1,6 @@
 """Rows of which most entries are empty: kept by what is there, whole where they are looked at."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ class SparseRows:
     def to(self, device: torch.device | str) -> "SparseRows":
         return SparseRows(self.offsets.to(device), self.columns.to(device), self.values.to(device), self.width)
 
+    @property
+    def part(self) -> Tensor:
+        """Itself, by the type of what it takes the place of."""
+        return cast(Tensor, self)
+
     def index_select(self, dimension: int, index: Tensor) -> Tensor:
         """The rows of ``index`` (n,), (n, width)."""
         first, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
@@ -71,3 +76,9 @@ class SparseRows:
         if name.startswith("_"):
             raise AttributeError(name)
         raise UserError(f"model: it needs whole rows ({name}), and ratings are mostly empty; take model=rating_rbm")
+
+
+def entries(part: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and value of all that is kept in a split's ``part``, each (n,)."""
+    assert isinstance(part, SparseRows)
+    return part.entries()

@@ -174,7 +174,8 @@ class TableSource(Own):
                 f"data.columns: {what}{more}; leave it out, data.exclude={quoted(list(refused)[:5])}, or say what "
                 "it is, data.numbers=[…] or data.categories=[…]"
             )
-        return tuple([name for name, kind in kinds.items() if kind == wanted] for wanted in ("number", "category"))
+        numbers = [name for name, kind in kinds.items() if kind == "number"]
+        return numbers, [name for name, kind in kinds.items() if kind == "category"]
 
     def matching(self, patterns: list[str], key: str) -> list[str]:
         """The columns that any of the names or patterns means."""

@@ -1,6 +1,7 @@
 """The schema of a table: numbers scaled, categories one-hot with an input for the unseen, by the columns' names."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from aelab.data.schema import Missing, Samples, Schema, present, row_number, sca
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
-    import pyarrow
+    from pyarrow import Array, Table
 
 UNSEEN = "(other)"  # what a value that training never met is called
 
@@ -122,7 +123,7 @@ class TableSchema(Schema):
             )
         return place
 
-    def decode(self, x: np.ndarray) -> "pyarrow.Table":
+    def decode(self, x: np.ndarray) -> "Table":
         """The expected number, the likeliest category; columns in the file's order."""
         import pyarrow as pa
 
@@ -142,7 +143,7 @@ class TableSchema(Schema):
         return super().plain() | own | {"missing": self.missing, "unseen": self.unseen, "clip": self.clip}
 
 
-def as_table(rows: Any, at: str) -> "pyarrow.Table":
+def as_table(rows: Any, at: str) -> "Table":
     """A pyarrow table of ``rows``: itself, or made of a data frame (pandas, polars) or of a mapping of columns."""
     pa = pyarrow()
     if isinstance(rows, pa.Table):
@@ -169,7 +170,7 @@ def as_numbers(values: Any, name: str, at: str, first: int | np.ndarray = 0) -> 
         raise UserError(f"{at}: {name!r} {got}, which is no number; mend it") from None
 
 
-def as_texts(values: Any) -> "pyarrow.Array":
+def as_texts(values: Any) -> "Array":
     """A column of categories as text; a whole number is the same text whether it stood there as 1 or as 1.0."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -195,10 +196,10 @@ def is_number(text: str) -> bool:
 def pyarrow() -> Any:
     """The library that reads tables; a line that says how to get it where it is missing."""
     try:
-        import pyarrow
-        import pyarrow.compute
+        library = import_module("pyarrow")
+        import_module("pyarrow.compute")
     except ImportError as error:
         raise UserError(
             "data: tables are read by pyarrow, which is not installed; pip install 'aelab[data]'"
         ) from error
-    return pyarrow
+    return library
