@@ -1,11 +1,11 @@
 """The autoencoder with hidden layers; with a corruption it is the denoising one (Vincent et al. 2008)."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelab.data.batches import Data
 from aelab.functional.activation import Activation, activation
 from aelab.models.base import Likelihood, Model
-from aelab.models.network import MLP, Conv, as_layer
+from aelab.models.network import MLP, Conv, as_layer, last_bias
 from aelab.ranges import Count
 from aelab.rbm.layer import Layer
 
@@ -16,6 +16,9 @@ class Autoencoder(Model):
     ``n_code`` units with the activation ``code``; ``network`` says what lies between input and code. Source: Rumelhart,
     Hinton & Williams 1986; Vincent et al. 2008 when inputs are corrupted.
     """
+
+    encoder: nn.Sequential
+    decoder: nn.Sequential
 
     def __init__(
         self, shape: tuple[int, ...], n_code: Count, code: Activation, network: MLP | Conv, likelihood: Likelihood
@@ -45,9 +48,8 @@ class Autoencoder(Model):
 
 def start_output_at_mean(model: Model, data: Data) -> None:
     """Set the bias of the decoder's last layer so that it puts out the training mean."""
-    last = [m for m in model.decoder.modules() if getattr(m, "bias", None) is not None][-1]
-    output = model.constant_output(data.mean)
-    if last.bias.shape == output.shape:
-        last.bias.data.copy_(output)
+    bias, output = last_bias(model.decoder), model.constant_output(data.mean)
+    if bias.shape == output.shape:
+        bias.data.copy_(output)
     else:  # a convolution has one bias for all pixels of a colour
-        last.bias.data.copy_(output.view(len(last.bias), -1).mean(1))
+        bias.data.copy_(output.view(len(bias), -1).mean(1))

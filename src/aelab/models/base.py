@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import prod
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from aelab.models.training import Trained
 from aelab.rbm.density import Density
 from aelab.rbm.layer import Layer
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Figures = Mapping[str, "Figure"]  # by file name
 Likelihood = Literal["bernoulli", "gaussian"]
 DRAWS = 10  # of the code, for each input, where −log p(x) of single inputs is estimated
 
@@ -80,19 +84,20 @@ class Model(Trained):
         """x → x̂ (batch, input)."""
         return self.decode(self.encode(x))
 
-    def forward(self, x: Tensor) -> Output:
+    def forward(self, x: Tensor) -> Any:
+        """What the loss is computed from, a variant's own ``out``; here an ``Output``."""
         code = self.encode(x)
         return Output(code, self.output(code))
 
-    def loss_terms(self, x: Tensor, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
+    def loss_terms(self, x: Tensor, out: Any, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Named terms, means over the batch; their sum is the loss. ``x`` is the clean input."""
         return {"reconstruction": self.negative_log_likelihood(out.output, x, weight)}
 
-    def batch_terms(self, batch: Batch, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
+    def batch_terms(self, batch: Batch, out: Any, weight: Tensor | None = None) -> dict[str, Tensor]:
         """``loss_terms`` of a batch, of what was observed; a model that learns from labels overrides this one."""
         return self.loss_terms(batch.x, out, nll.only_observed(weight, batch.observed))
 
-    def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
+    def validation_metrics(self, batch: Batch, out: Any) -> dict[str, Tensor]:
         """Means over the batch that are watched beside the loss: Σ (x̂ − x)² over inputs."""
         observed = nll.only_observed(None, batch.observed)
         return {"squared_error": nll.squared_error(self.mean(out.output), batch.x, observed)}
@@ -166,8 +171,8 @@ class Model(Trained):
         """The variant's own figures, without the prefix ``test/``."""
         return {}
 
-    def figures(self, data: Data) -> dict[str, object]:
-        """The variant's own matplotlib figures by file name; whose they are is written on them afterwards."""
+    def figures(self, data: Data) -> Figures:
+        """The variant's own figures; whose they are is written on them afterwards."""
         return {}
 
     def tables(self, data: Data) -> dict[str, list[dict[str, object]]]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Batch, Data, data_of
 from aelab.errors import UserError
 from aelab.models.base import Model
-from aelab.models.divergence import stop_if_exploded
 from aelab.models.training import WATCHED
 from aelab.rbm.layer import Unit
 
@@ -65,12 +64,11 @@ class ByRule(Model):
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
-        loader = self.trainer.train_dataloader
-        train = loader.augment(loader.split.x[:WATCHED])  # as training sees it
+        train = self._loader.augment(self._loader.split.x[:WATCHED])  # as training sees it
         loss = self.training_loss(Batch(train, None))
-        stop_if_exploded(loss.cpu(), self._loss_limit, self.current_epoch, self.rate_key)
+        self.stop_if_exploded(loss)
         metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}
-        metrics |= self.epoch_metrics(train, self.trainer.datamodule.val.x[:WATCHED])
+        metrics |= self.epoch_metrics(train, data_of(self.trainer).val.x[:WATCHED])
         self.log_epoch(metrics)
 
 

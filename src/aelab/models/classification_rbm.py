@@ -8,8 +8,9 @@ from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.functional.likelihood import log_odds
-from aelab.models.base import Model
+from aelab.models.base import Figures, Model
 from aelab.models.filters import Filters
+from aelab.models.training import total
 from aelab.ranges import Count, NonNegative
 from aelab.rbm.density import Density, of_labelled_rbm
 from aelab.rbm.energy import free_energy
@@ -60,8 +61,7 @@ class ClassificationRBM(Model):
         return Layer(self.W[:n].detach(), self.b_hidden.detach(), self.b_visible[:n].detach(), "bernoulli", "bernoulli")
 
     def density(self) -> Density:
-        parts = (part.detach() for part in (self.W, self.b_hidden, self.b_visible))
-        return of_labelled_rbm(Layer(*parts, "bernoulli", "bernoulli"), self.n_labels)
+        return of_labelled_rbm(self.machine().detach(), self.n_labels)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, input) → the free energies F(x, y) of every label (batch, class)."""
@@ -72,10 +72,9 @@ class ClassificationRBM(Model):
         return (-self(x)).softmax(1)
 
     def encode(self, x: Tensor) -> Tensor:
-        field, code = x @ self.W[: -self.n_labels] + self.b_hidden, 0.0
-        for p, row in zip(self.classify(x).t(), self.W[-self.n_labels :]):
-            code = code + p[:, None] * (field + row).sigmoid()
-        return code
+        field = x @ self.W[: -self.n_labels] + self.b_hidden
+        labels = zip(self.classify(x).t(), self.W[-self.n_labels :])
+        return total(p[:, None] * (field + row).sigmoid() for p, row in labels)
 
     def output(self, code: Tensor) -> Tensor:
         return code @ self.W[: self.n_input].t() + self.b_visible[: self.n_input]
@@ -92,6 +91,7 @@ class ClassificationRBM(Model):
     def initialize_from(self, data: Data) -> None:
         """The biases of inputs and labels start at the training set's log-odds and log-frequencies."""
         super().initialize_from(data)
+        assert data.train.y is not None  # a model without classes was refused
         known = data.train.y[data.train.y >= 0]
         frequency = torch.bincount(known, minlength=self.n_labels).clamp(min=1).float()
         pixels = log_odds(data.mean)
@@ -99,8 +99,8 @@ class ClassificationRBM(Model):
 
     def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """In training the weighted terms; else −log p(y | x), by which the machines of all weights can be compared."""
-        known = batch.y >= 0
-        target = torch.where(known, batch.y, -100)  # which cross_entropy leaves out
+        known = batch.target >= 0
+        target = torch.where(known, batch.target, -100)  # which cross_entropy leaves out
         n_known = known.sum().clamp(min=1)
         class_term = cross_entropy(-out, target, reduction="sum") / n_known
         if not self.training:
@@ -109,7 +109,7 @@ class ClassificationRBM(Model):
         if self.discriminative:
             terms["discriminative"] = self.discriminative * class_term
         if self.generative or self.unsupervised:
-            of_pair = out.gather(1, batch.y.clamp(min=0)[:, None]).squeeze(1)
+            of_pair = out.gather(1, batch.target.clamp(min=0)[:, None]).squeeze(1)
             data = torch.where(known, of_pair, -(-out).logsumexp(1))
             change = data - free_energy(self.dream(batch, out), self.machine())
             if self.generative:
@@ -122,9 +122,8 @@ class ClassificationRBM(Model):
     def dream(self, batch: Batch, energies: Tensor) -> Tensor:
         """Where ``steps`` of Gibbs sampling lead from the batch, (batch, input + class); unknown labels are drawn."""
         drawn = torch.multinomial((-energies).softmax(1), 1).squeeze(1)
-        label = one_hot(torch.where(batch.y >= 0, batch.y, drawn), self.n_labels).to(batch.x)
-        machine = Layer(*(part.detach() for part in self.machine()[:3]), "bernoulli", "bernoulli")
-        return top_phases(torch.cat([batch.x, label], 1), machine, self.n_labels, self.steps).v_model
+        label = one_hot(torch.where(batch.target >= 0, batch.target, drawn), self.n_labels).to(batch.x)
+        return top_phases(torch.cat([batch.x, label], 1), self.machine().detach(), self.n_labels, self.steps).v_model
 
     def after_step(self, out: Tensor) -> None:
         self.b_hidden.data.sub_(self.sparsity)
@@ -133,10 +132,10 @@ class ClassificationRBM(Model):
 
     def validation_metrics(self, batch: Batch, out: Tensor) -> dict[str, Tensor]:
         """``class_error``, %, of the samples that have a label."""
-        return {"class_error": class_error(out.argmin(1), batch.y)}
+        return {"class_error": class_error(out.argmin(1), batch.target)}
 
     @torch.no_grad()
-    def figures(self, data: Data) -> dict[str, object]:
+    def figures(self, data: Data) -> Figures:
         """Pictures that the machine generates, one row per label."""
         from aelab.functional.drawing.images import image_rows, is_image
 

@@ -47,7 +47,7 @@ class Classifier(Model):
 
     def initialize_from(self, data: Data) -> None:
         """Nothing is taken from the data, but they must be ones that a classifier can be tested on."""
-        if data.test.y is not None and int(data.test.y.max()) >= data.n_classes:
+        if data.test.y is not None and int(data.test.y.max()) >= self.top.out_features:
             raise UserError(f"data: the test set of {data.name} has labels that its training set lacks; choose another")
         data.check_labels()
         if data.augmentation.mix:
@@ -62,10 +62,10 @@ class Classifier(Model):
         return self(x).output.softmax(1)
 
     def batch_terms(self, batch: Batch, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
-        return {"cross_entropy": F.cross_entropy(out.output, batch.y)}
+        return {"cross_entropy": F.cross_entropy(out.output, batch.target)}
 
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
-        return {"class_error": class_error(out.output.argmax(1), batch.y)}
+        return {"class_error": class_error(out.output.argmax(1), batch.target)}
 
     def before_step(self) -> None:
         """At first no gradient for the encoder; they were computed, for several devices wait for every one of them."""

@@ -9,8 +9,8 @@ from aelab.data.batches import Data
 from aelab.functional.contractive import SLOPES, jacobian, jacobian_penalty
 from aelab.functional.initialization import Initialization
 from aelab.models.autoencoder import Autoencoder
-from aelab.models.base import Likelihood, Output
-from aelab.models.network import Single
+from aelab.models.base import Figures, Likelihood, Output
+from aelab.models.network import Single, weight_of
 from aelab.ranges import Count, NonNegative, OneOf
 
 SHOWN = 100  # samples whose Jacobian is decomposed for the picture
@@ -37,16 +37,16 @@ class Contractive(Autoencoder):
 
     def loss_terms(self, x: Tensor, out: Output, weight: Tensor | None = None) -> dict[str, Tensor]:
         """−log p(x | h), nats, and the weighted penalty; with a corruption, at the corrupted input."""
-        penalty = jacobian_penalty(out.code, self.encoder[0].weight, self.code_name)
+        penalty = jacobian_penalty(out.code, weight_of(self.encoder[0]), self.code_name)
         return {**super().loss_terms(x, out, weight), "contraction": self.penalty * penalty}
 
     @torch.no_grad()
-    def figures(self, data: Data) -> dict[str, object]:
+    def figures(self, data: Data) -> Figures:
         """The singular values of ∂h/∂x: in how many directions of the input the code still moves."""
         from aelab.functional.drawing import units
 
         x = data.test.x[:SHOWN]
-        values = torch.linalg.svdvals(jacobian(self.encode(x), self.encoder[0].weight, self.code_name))
+        values = torch.linalg.svdvals(jacobian(self.encode(x), weight_of(self.encoder[0]), self.code_name))
         title = f"Singular values of the code's Jacobian at {len(x)} test samples"
         y = "singular value of ∂h/∂x, code per input"
         return {"singular_values": units.spectrum(title, values, "direction of the input, by its value", y)}

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
-from aelab.models.base import Output
+from aelab.models.base import Figures, Output
 from aelab.models.by_rule import ByRule, check_inputs
 from aelab.models.filters import Filters
 from aelab.ranges import BelowOne, Count, Natural, NonNegative, Positive
@@ -50,7 +50,7 @@ class DeepBeliefNetwork(ByRule):
             raise UserError(
                 f"model.labels: label units stand beside bernoulli units, not {below[-1].visible}; set it to false"
             )
-        self.n_labels, self.classifies = n_classes if labels else 0, labels
+        self.n_labels, self.classifies = (n_classes or 0) if labels else 0, labels
         self.learning_rate, self.momentum, self.weight_decay = learning_rate, momentum, weight_decay
         self.steps, self.top_only_epochs, self.fantasy_steps = steps, top_only_epochs, fantasy_steps
         self.units = [(layer.hidden, layer.visible) for layer in below]
@@ -155,7 +155,7 @@ class DeepBeliefNetwork(ByRule):
     @torch.no_grad()
     def minibatch_step(self, batch: Batch, optimizer: object) -> None:
         """Up from the data, down from a sample of the top, each way teaching the other; then a step with momentum."""
-        label = nn.functional.one_hot(batch.y, self.n_labels).to(batch.x) if self.n_labels else None
+        label = nn.functional.one_hot(batch.target, self.n_labels).to(batch.x) if self.n_labels else None
         step = up_down(batch.x, label, self.recognition(), self.generative(), self.top_rbm(), self.steps)
         ways = [tensors for way in (step.recognition, step.generative) for tensors in zip(*way)]
         gradients = self.over_devices([tensor for tensors in (*ways, step.top[:3]) for tensor in tensors])
@@ -178,10 +178,10 @@ class DeepBeliefNetwork(ByRule):
     def validation_metrics(self, batch: Batch, out: Output) -> dict[str, Tensor]:
         metrics = super().validation_metrics(batch, out)
         if self.n_labels:
-            metrics["class_error"] = class_error(self.classify(batch.x).argmax(1), batch.y)
+            metrics["class_error"] = class_error(self.classify(batch.x).argmax(1), batch.target)
         return metrics
 
-    def figures(self, data: Data) -> dict[str, object]:
+    def figures(self, data: Data) -> Figures:
         """Pictures that the net generates, one row for each label where it has labels."""
         from aelab.functional.drawing import images
 
@@ -190,9 +190,9 @@ class DeepBeliefNetwork(ByRule):
         torch.manual_seed(0)
         title = f"Generated: {self.fantasy_steps} Gibbs steps in the top RBM, then one pass down"
         if self.n_labels:
-            rows = {f"label {label}": label for label in range(self.n_labels)}
-            pictures = {name: self.generate(FANTASIES, self.fantasy_steps, label) for name, label in rows.items()}
-            return {"generated": images.image_rows(title, pictures, data.pixel_shape)}
+            labels = range(self.n_labels)
+            rows = {f"label {label}": self.generate(FANTASIES, self.fantasy_steps, label) for label in labels}
+            return {"generated": images.image_rows(title, rows, data.pixel_shape)}
         pictures = self.generate(FANTASIES**2, self.fantasy_steps)
         return {"generated": images.image_mosaic(title, pictures, data.pixel_shape, FANTASIES)}
 

@@ -1,9 +1,11 @@
 """The weights next to the pixels and what their units put out: what a picture of filters is drawn from."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
+
+from aelab.models.network import weight_of
 
 
 class Filters(NamedTuple):
@@ -15,7 +17,21 @@ class Filters(NamedTuple):
     activity: Tensor
 
 
-def of_encoder(model: nn.Module, x: Tensor) -> Filters | None:
+class Coder(Protocol):
+    """What filters are taken of: :class:`aelab.models.base.Model`."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    n_input: int
+
+    def encode(self, x: Tensor) -> Tensor: ...
+
+    def reconstruct(self, x: Tensor) -> Tensor: ...
+
+    def code_activity(self, x: Tensor) -> Tensor: ...
+
+
+def of_encoder(model: Coder, x: Tensor) -> Filters | None:
     """What the first hidden units of ``model.encoder`` look for, and put out for the samples ``x``."""
     modules = list(model.encoder.children())
     layers = [module for module in modules if has_weight(module)]
@@ -25,15 +41,15 @@ def of_encoder(model: nn.Module, x: Tensor) -> Filters | None:
         activity = model.code_activity(x)
     else:
         activity = passing(modules[modules.index(layers[0]) + 1], model.encode, x)[1]
-    return checked(layers[0].weight, activity, model.n_input)
+    return checked(weight_of(layers[0]), activity, model.n_input)
 
 
-def of_decoder(model: nn.Module, x: Tensor) -> Filters | None:
+def of_decoder(model: Coder, x: Tensor) -> Filters | None:
     """What the last hidden units before the output of ``model.decoder`` draw, and put out for the samples ``x``."""
     layers = [module for module in model.decoder.children() if has_weight(module)]
     if not layers:
         return None
-    weight = layers[-1].weight
+    weight = weight_of(layers[-1])
     if weight.ndim == 2 and weight.shape[0] == model.n_input:
         weight = weight.t()
     activity = model.code_activity(x) if len(layers) == 1 else passing(layers[-1], model.reconstruct, x)[0]

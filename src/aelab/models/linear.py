@@ -23,6 +23,7 @@ class Linear(Model):
     """
 
     softmax = False
+    center: Tensor  # m, (input,)
 
     def __init__(self, shape: tuple[int, ...], n_code: Count, start: Literal["gradient", "closed_form"], tied: bool):
         super().__init__(shape, "gaussian")

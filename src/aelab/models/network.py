@@ -16,6 +16,18 @@ from aelab.ranges import Count, Length, Widths
 from aelab.rbm.layer import Layer
 
 
+def weight_of(layer: nn.Module) -> Tensor:
+    """The weights of a layer, be it linear, transposed or convolutional."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def last_bias(net: nn.Module) -> Tensor:
+    """The bias of the last layer that has one."""
+    return [m.bias for m in net.modules() if isinstance(getattr(m, "bias", None), Tensor)][-1]
+
+
 class MLP:
     """x → widths[0] → … → widths[-1] → code, and the mirror image back; the last layer of each is linear.
 
@@ -56,8 +68,9 @@ class Single(MLP):
 
     def decoder(self, n_code: int, shape: tuple[int, ...], encoder: nn.Sequential) -> nn.Sequential:
         decoder = super().decoder(n_code, shape, encoder)
-        if not self.tied and encoder[0].out_features == n_code:
-            decoder[0].weight.data.copy_(encoder[0].weight.t())
+        weight = weight_of(encoder[0])
+        if not self.tied and len(weight) == n_code:
+            weight_of(decoder[0]).data.copy_(weight.t())
         return decoder
 
 
@@ -79,8 +92,8 @@ def as_layer(encoder: nn.Sequential, code: nn.Module, decoder: nn.Sequential, li
     hidden = next((unit for unit, name in UNITS.items() if type(code) is ACTIVATIONS[name]), None)
     if len(ups) != 1 or len(downs) != 1 or hidden is None:
         return None
-    W, b_hidden, b_visible = ups[0].weight.detach().t(), ups[0].bias.detach(), downs[0].bias.detach()
-    W_down = None if isinstance(downs[0], TransposedLinear) else downs[0].weight.detach()
+    W, b_hidden, b_visible = weight_of(ups[0]).detach().t(), last_bias(encoder).detach(), last_bias(decoder).detach()
+    W_down = None if isinstance(downs[0], TransposedLinear) else weight_of(downs[0]).detach()
     visible: Unit = "bernoulli" if likelihood == "bernoulli" else "gaussian"
     return Layer(W, b_hidden, b_visible, hidden, visible, W_down=W_down)
 
@@ -112,7 +125,7 @@ class Conv:
         down = list(reversed([prod(shape[:-2]), *self.channels]))
         for i, (n_in, n_out) in enumerate(pairwise(down)):
             small, large = sizes[-1 - i], sizes[-2 - i]
-            odd = tuple(b - 2 * a for a, b in zip(small, large))  # an odd side loses a pixel on its way down
+            odd = large[0] - 2 * small[0], large[1] - 2 * small[1]  # an odd side loses a pixel on its way down
             modules += [
                 activation_by_name(self.activation),
                 nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1, output_padding=odd),

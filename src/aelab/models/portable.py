@@ -16,6 +16,10 @@ class Units(nn.Module):
     Of a table the rows are its numbers, in the order of the schema, then the one-hot inputs of its categories.
     """
 
+    shift: Tensor
+    scale: Tensor
+    typical: Tensor | None
+
     def __init__(self, applied: Applied):
         super().__init__()
         schema = applied.schema

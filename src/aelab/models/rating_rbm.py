@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch, Data
 from aelab.data.parts import Split
 from aelab.data.ratings import RatingSchema
+from aelab.data.sparse import entries
 from aelab.errors import UserError
 from aelab.models.base import Model
 from aelab.ranges import MOST, Count, Interval, NonNegative
@@ -25,6 +26,7 @@ class RatingRBM(Model):
 
     ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     reconstructs = False
+    levels: Tensor  # the ratings that there are, in the data's own units
 
     def __init__(
         self, shape: tuple[int, ...], n_hidden: Count, conditional: bool, steps: Count, weight_std: NonNegative,
@@ -65,16 +67,16 @@ class RatingRBM(Model):
         if len(levels) != len(self.levels):
             raise UserError(f"model.levels: {data.name} has {len(levels)} different ratings, got {len(self.levels)}")
         self.levels.copy_(torch.tensor(levels))
-        _, item, level = data.train.x.entries()
+        _, item, level = entries(data.train.x)
         counts = torch.ones_like(self.a).index_put_((item, level.long() - 1), torch.ones_like(level), accumulate=True)
         self.a.data.copy_((counts / counts.sum(1, keepdim=True)).log())
 
     def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         if not self.training:
-            row, item = batch.y.nonzero(as_tuple=True)
-            truth = self.levels[batch.y[row, item].long() - 1]
+            row, item = batch.target.nonzero(as_tuple=True)
+            truth = self.levels[batch.target[row, item].long() - 1]
             return {"mse": (self.predict(batch.x, row, item) - truth).square().sum() / len(batch.x)}
-        dreamt, value = batch.x, rr.Machine(*(None if part is None else part.detach() for part in self.machine()))
+        dreamt, value = batch.x, self.machine().detach()
         for _ in range(self.steps):
             dreamt = rr.gibbs_step(dreamt, value)
         change = rr.free_energy(batch.x, self.machine()) - rr.free_energy(dreamt, self.machine())
@@ -85,13 +87,13 @@ class RatingRBM(Model):
 
     def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
         """Per rating instead of per row."""
-        return {name: value * (len(split.x) / max(1, len(split.y.entries()[0]))) for name, value in terms.items()}
+        return {name: value * (len(split.x) / max(1, len(entries(split.y)[0]))) for name, value in terms.items()}
 
     def test_metrics(self, data: Data) -> dict[str, float]:
         """``rmse`` and ``mae`` of the test ratings, predicted from the training ratings alone."""
         errors = []
         for batch in data.test.batches():
-            row, item = batch.y.nonzero(as_tuple=True)
-            errors.append(self.predict(batch.x, row, item) - self.levels[batch.y[row, item].long() - 1])
+            row, item = batch.target.nonzero(as_tuple=True)
+            errors.append(self.predict(batch.x, row, item) - self.levels[batch.target[row, item].long() - 1])
         error = torch.cat(errors).double()
         return {"rmse": float(error.square().mean().sqrt()), "mae": float(error.abs().mean())}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
 from aelab.functional.likelihood import log_odds
+from aelab.models.base import Figures
 from aelab.models.by_rule import ByRule, check_inputs
 from aelab.models.filters import Filters
 from aelab.models.training import WATCHED
@@ -36,6 +37,14 @@ class RBM(ByRule):
     """
 
     rate_key = "model.recipe.learning_rate"
+    W: nn.Parameter
+    velocity_W: Tensor
+    mean_visible: Tensor  # sliding means
+    mean_hidden: Tensor
+    most_log_var: Tensor | None
+    chains: Tensor | None
+    rungs: Tensor | None  # where each of the tempered chains stands on the ladder
+    ladder: Tensor | None  # inverse temperatures
     _turn = 0  # tempered chains exchange from an even rung and from an odd one in turns
 
     def __init__(
@@ -143,6 +152,7 @@ class RBM(ByRule):
             if chains is not None:
                 chains.copy_(phases.v_model)
             return phases
+        assert self.chains is not None and self.rungs is not None  # tempered chains have all three
         path, chains, rungs = self.path(), self.chains, self.rungs
         field = path.field(chains, True)
         for _ in range(recipe.steps):
@@ -167,15 +177,15 @@ class RBM(ByRule):
             gradient = cd.sparse(gradient, phases, self.mean_hidden, target, cost, rbm)
         if recipe.centring:
             gradient = cd.centred(gradient, self.mean_visible, self.mean_hidden, rbm)
-        parts = iter(self.over_devices([part for part in gradient if part is not None]))
-        gradient = cd.Gradient(*(None if part is None else next(parts) for part in gradient))
+        parts = {name: part for name, part in gradient._asdict().items() if part is not None}
+        gradient = gradient._replace(**dict(zip(parts, self.over_devices(list(parts.values())))))
         momentum = recipe.momentum_in(self.current_epoch)
         cd.update_(rbm, self.velocity(), gradient, self.rate(), momentum, recipe.weight_decay)
         if self.log_var_visible is not None:
             self.log_var_visible.data.clamp_(min=math.log(LEAST_VARIANCE)).clamp_(max=self.most_log_var)
         if recipe.fast_rate:
             for part, change in zip(self.fast(), gradient):
-                if part is not None:
+                if part is not None and change is not None:
                     part.mul_(recipe.fast_decay).add_(change, alpha=recipe.fast_rate)
 
     def velocity(self) -> cd.Gradient:
@@ -193,7 +203,7 @@ class RBM(ByRule):
         metrics |= diagnostics.step_sizes(self.W.detach(), self.rate() * self.velocity_W)
         return {**metrics, "val/hidden_activity": diagnostics.unit_activity(self.layer(), val).mean()}
 
-    def figures(self, data: Data) -> dict[str, object]:
+    def figures(self, data: Data) -> Figures:
         """The mean activity of each unit, and what Gibbs chains show that start at test samples and at noise."""
         from aelab.functional.drawing import images, units
 

@@ -38,8 +38,7 @@ class ReplicatedSoftmax(Model):
 
     def value(self) -> Layer:
         """The same without gradients."""
-        parts = (part.detach() for part in (self.W, self.b_hidden, self.b_visible))
-        return Layer(*parts, "bernoulli", "bernoulli")
+        return self.machine().detach()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.encode(x)

@@ -1,7 +1,6 @@
 """The sparse autoencoder: more code units than are ever active at once (Lee et al. 2008; Ng, CS294A)."""
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.data.batches import Data
@@ -11,8 +10,9 @@ from aelab.functional import sparsity
 from aelab.functional.activation import Activation
 from aelab.functional.drawing import units
 from aelab.models.autoencoder import Autoencoder
-from aelab.models.base import Likelihood, Model, Output
+from aelab.models.base import Figures, Likelihood, Model, Output
 from aelab.models.network import MLP, Conv
+from aelab.models.training import total
 from aelab.ranges import Count, Inside, NonNegative
 
 
@@ -50,7 +50,7 @@ class Sparse(Autoencoder):
         """The KL penalty is that of the mean activity over all samples, not a mean of the batches' penalties."""
         if self.target is None:
             return terms
-        mean = sum(self.encode(batch.x).float().sum(0) for batch in split.batches()) / len(split.x)
+        mean = total(self.encode(batch.x).float().sum(0) for batch in split.batches()) / len(split.x)
         return {**terms, "sparsity": self.penalty * sparsity.kl_to_target(mean[None], self.target)}
 
     def units_used(self, x: Tensor) -> int:
@@ -62,7 +62,7 @@ class Sparse(Autoencoder):
     def test_metrics(self, data: Data) -> dict[str, float]:
         return sparse_metrics(self, data, self.active_above)
 
-    def figures(self, data: Data) -> dict[str, Figure]:
+    def figures(self, data: Data) -> Figures:
         return sparse_figures(self, data, self.active_above)
 
 
@@ -75,7 +75,7 @@ def sparse_metrics(model: Model, data: Data, active_above: float) -> dict[str, f
     return {name: float(value) for name, value in metrics.items()}
 
 
-def sparse_figures(model: Model, data: Data, active_above: float) -> dict[str, Figure]:
+def sparse_figures(model: Model, data: Data, active_above: float) -> Figures:
     """``lifetime_sparsity``: how many units are active on how large a part of the test images."""
     share = lifetime_frequency(model, data, active_above)
     n = len(data.test.x)
@@ -93,5 +93,5 @@ def units_active(model: Model, x: Tensor, active_above: float) -> int:
 @torch.no_grad()
 def lifetime_frequency(model: Model, data: Data, active_above: float) -> Tensor:
     """The fraction of test images for which |code_j| > ``active_above``, (code,)."""
-    counts = sum((model.encode(batch.x).abs() > active_above).sum(0) for batch in data.test.batches())
+    counts = total((model.encode(batch.x).abs() > active_above).sum(0) for batch in data.test.batches())
     return counts / len(data.test.x)

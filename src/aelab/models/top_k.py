@@ -3,8 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
@@ -12,8 +11,8 @@ from aelab.functional import likelihood as nll
 from aelab.functional import sparsity
 from aelab.functional.activation import activation
 from aelab.models.autoencoder import start_output_at_mean
-from aelab.models.base import Likelihood, Model
-from aelab.models.network import MLP, Conv, TransposedLinear, as_layer
+from aelab.models.base import Figures, Likelihood, Model
+from aelab.models.network import MLP, Conv, TransposedLinear, as_layer, last_bias, weight_of
 from aelab.models.sparse import sparse_figures, sparse_metrics, units_active
 from aelab.ranges import Count, Fraction, NonNegative, Positive
 from aelab.rbm.layer import Layer
@@ -42,6 +41,12 @@ class TopK(Model):
     ``auxiliary`` · ½ Σ (e − ê)² is added, ê the residual e rebuilt by the ``k_auxiliary`` greatest of the units silent
     for ``dead_after`` images, relative to the residual's own variance, in units of the input's (Gao et al. 2024, A.2).
     """
+
+    encoder: nn.Sequential
+    decoder: nn.Sequential
+    silent: Tensor  # images since each unit was last active
+    thresholds: Tensor  # running means of the least entry that is kept: with k, and with alpha · k
+    averaged: Tensor  # minibatches in them
 
     def __init__(
         self,
@@ -76,8 +81,7 @@ class TopK(Model):
         self.decoder = network.decoder(n_code, shape, self.encoder)
         if auxiliary and (len(self.decoder) > 1 or likelihood != "gaussian"):
             raise UserError("model.auxiliary: needs model/network=single and model.likelihood=gaussian; or set it to 0")
-        self.register_buffer("silent", torch.zeros(n_code))  # images since each unit was last active
-        # running means of the least entry that is kept, with k and with alpha · k, and how many minibatches are in them
+        self.register_buffer("silent", torch.zeros(n_code))
         self.register_buffer("thresholds", torch.zeros(2, n_code if selection == "lifetime" else 1))
         self.register_buffer("averaged", torch.tensor(0.0))
 
@@ -144,6 +148,7 @@ class TopK(Model):
     def before_step(self) -> None:
         if self.unit_norm:
             W, dim = self.decoder_columns()
+            assert W.grad is not None  # a backward pass was made
             sparsity.remove_parallel_gradient_(W.grad, W, dim)
 
     @torch.no_grad()
@@ -168,11 +173,11 @@ class TopK(Model):
     def decoder_columns(self) -> tuple[Tensor, int]:
         """The weights that each code unit is drawn with, and the dimension along which one unit's lie."""
         first = self.decoder[0]
-        return first.weight, 1 if isinstance(first, TransposedLinear) else 0
+        return weight_of(first), 1 if isinstance(first, TransposedLinear) else 0
 
     def decoder_bias(self) -> Tensor:
         """What the decoder puts out for no active unit, if it is one layer; (input,), or (1,) of a convolution."""
-        return [m for m in self.decoder.modules() if getattr(m, "bias", None) is not None][-1].bias
+        return last_bias(self.decoder)
 
     def units_used(self, x: Tensor) -> int:
         return units_active(self, x, 0.0)
@@ -183,7 +188,7 @@ class TopK(Model):
     def test_metrics(self, data: Data) -> dict[str, float]:
         return sparse_metrics(self, data, 0.0)
 
-    def figures(self, data: Data) -> dict[str, Figure]:
+    def figures(self, data: Data) -> Figures:
         return sparse_figures(self, data, 0.0)
 
 

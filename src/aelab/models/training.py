@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -18,6 +20,11 @@ from aelab.models.divergence import loss_limit, stop_if_exploded, stop_if_not_fi
 WATCHED = 1000  # samples that are looked at once per epoch
 
 LEAST = 1e-12  # factor on a rate: L-BFGS divides by the step that it tries
+
+
+def total(tensors: Iterable[Tensor]) -> Tensor:
+    """Their sum, in order."""
+    return reduce(add, tensors)
 
 
 class Training(NamedTuple):
@@ -53,10 +60,9 @@ class Trained(pl.LightningModule):
     """
 
     rate_key = "optimizer.lr"  # where the learning rate stands
-    training_plan: Training | None = None
+    training_plan: Training  # given to a model that is to be trained
     progress = 0.0  # how far training is: 0 at the first minibatch, 1 at the last
     ramp = 0.0  # how far the corruption's strength is: 0 at the first minibatch, 1 throughout the last epoch
-    _backward = staticmethod(Tensor.backward)
     _listeners: Sequence[Any] = ()  # callbacks, and the model itself, that have a hook within the update
     _batch_size: int | None = None  # of the minibatch in work
     _loss_limit: Tensor | None = None  # above it the weights exploded
@@ -65,6 +71,7 @@ class Trained(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self._backward: Callable[..., None] = Tensor.backward
         self._terms: dict[str, list[Tensor]] = {}
         self._sizes: list[int] = []
         self._validated: dict[str, Tensor] = {}
@@ -77,7 +84,7 @@ class Trained(pl.LightningModule):
 
     def loss_of(self, terms: dict[str, Tensor]) -> Tensor:
         """The loss out of its recorded terms."""
-        return sum(terms.values())
+        return total(terms.values())
 
     def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
         """``terms``, means over the samples of ``split``; a variant puts right one that is no mean over samples."""
@@ -102,7 +109,7 @@ class Trained(pl.LightningModule):
         self._listeners = listeners(self.trainer, WITHIN)
         if self._listeners or self.trainer.world_size > 1:
             self._backward = self.manual_backward  # what Lightning does round a backward costs a small net 3 %
-        self._sizes, self._batches = [], self.trainer.train_dataloader.n_batches
+        self._sizes, self._batches = [], self._loader.n_batches
         self._set_rate()
         if self._loss_limit is None:  # a resumed run has that of its start
             self._loss_limit = loss_limit(self.loss_at_start(), self.n_input).cpu()
@@ -119,7 +126,7 @@ class Trained(pl.LightningModule):
 
         A weight of a term, or a corruption, may rise from 0.
         """
-        loader, losses = self.trainer.train_dataloader, []
+        loader, losses = self._loader, []
         batch = next(loader.split.batches(WATCHED))
         batch = batch._replace(x=loader.augment(batch.x))
         for self.progress, self.ramp in ((1.0, 1.0), (0.0, 0.0)):
@@ -130,6 +137,17 @@ class Trained(pl.LightningModule):
         """All randomness of an epoch follows from (seed, epoch, rank), so that no generator needs saving to resume."""
         torch.manual_seed(seed_of(self.training_plan.seed, self.current_epoch, 1 + self.global_rank))
         self._terms, self._sizes = {}, []
+
+    @property
+    def _loader(self) -> Any:
+        """The training's :class:`aelab.data.batches.Chunks`."""
+        return self.trainer.train_dataloader
+
+    @property
+    def _only_optimizer(self) -> torch.optim.Optimizer:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)  # of configure_optimizers, bare
+        return optimizer
 
     def _done(self) -> float:
         """``progress`` at the present minibatch."""
@@ -144,16 +162,16 @@ class Trained(pl.LightningModule):
     def _set_rate(self) -> None:
         """Set the rate of the next minibatch: whoever looks before it sees the one that it will have."""
         factor = max(self.training_plan.schedule(self._done()), LEAST)
-        for group in self.optimizers(use_pl_optimizer=False).param_groups:
+        for group in self._only_optimizer.param_groups:
             group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
 
     def training_step(self, chunk: Iterator[Batch] | Batch, index: int) -> Tensor | None:
         """Train on the minibatches of ``chunk``; the loss of one that comes alone."""
-        alone = isinstance(chunk, Batch)
-        optimizer = self.optimizers(use_pl_optimizer=False)
+        alone, optimizer = isinstance(chunk, Batch), self._only_optimizer
+        batches: Iterable[Batch] = [chunk] if isinstance(chunk, Batch) else chunk
         loop = self.trainer.fit_loop.epoch_loop
         before = len(self._sizes)
-        for batch in [chunk] if alone else chunk:
+        for batch in batches:
             self.progress, self.ramp, self._batch_size = self._done(), self._ramp(), len(batch.x)
             self._rate = optimizer.param_groups[0]["lr"]
             self.minibatch_step(batch, optimizer)
@@ -186,12 +204,12 @@ class Trained(pl.LightningModule):
         x, weight = self.corrupted(batch.x)
         evaluations: list[tuple[Any, dict[str, Tensor]]] = []
 
-        def closure() -> Tensor:  # an optimiser with a line search calls it several times
+        def closure() -> Any:  # a tensor; torch's type says float. A line search calls it several times
             self._tell("on_before_zero_grad", optimizer)
             optimizer.zero_grad()
             out = self(x)
             terms = self.batch_terms(batch, out, weight)
-            loss = sum(terms.values())
+            loss = total(terms.values())
             self._backward(loss)
             self._tell("on_before_optimizer_step", optimizer)
             self.before_step()
@@ -222,8 +240,13 @@ class Trained(pl.LightningModule):
         stop_if_not_finite(loss, self.current_epoch, self.rate_key)
         averages = {name: (values * size).sum() / size.sum() for name, values in terms.items()}
         averages["loss"] = (loss * size).sum() / size.sum()
-        stop_if_exploded(averages["loss"].cpu(), self._loss_limit, self.current_epoch, self.rate_key)
+        self.stop_if_exploded(averages["loss"])
         self.log_epoch({f"train/{k}": v for k, v in averages.items()} | {"train/learning_rate": self._rate})
+
+    def stop_if_exploded(self, loss: Tensor) -> None:
+        """Raise ``UserError`` if the epoch's ``loss`` is far above that of the start."""
+        assert self._loss_limit is not None  # on_train_start set it
+        stop_if_exploded(loss.cpu(), self._loss_limit, self.current_epoch, self.rate_key)
 
     def log_epoch(self, metrics: dict[str, Any]) -> None:
         """Log what an epoch came to and its validation together: loggers are told after the epoch was saved, once."""
@@ -232,7 +255,7 @@ class Trained(pl.LightningModule):
     def validation_step(self, split: Split, index: int) -> None:
         """Loss terms and metrics of the whole validation set, clean."""
         self._validated = {f"val/{name}": value for name, value in self.means_over(split, watched=True).items()}
-        options = {"sync_dist": self.trainer.world_size > 1, "batch_size": len(split.x)}
+        options: dict[str, Any] = {"sync_dist": self.trainer.world_size > 1, "batch_size": len(split.x)}
         self.log_dict(self._validated, logger=False, **options)
 
     def means_over(self, split: Split, watched: bool) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aelab.data.batches import Batch, Data
 from aelab.errors import UserError
@@ -11,7 +11,7 @@ from aelab.functional import elbo
 from aelab.functional import likelihood as nll
 from aelab.models import vae_evaluation, vae_figures
 from aelab.models.autoencoder import start_output_at_mean
-from aelab.models.base import DRAWS, Likelihood, Model
+from aelab.models.base import DRAWS, Figures, Likelihood, Model
 from aelab.models.network import MLP, Conv
 from aelab.ranges import Count, Fraction, Interval, NonNegative, Positive
 
@@ -42,6 +42,8 @@ class VAE(Model):
     """
 
     normal_prior = True
+    encoder: nn.Sequential
+    decoder: nn.Sequential
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class VAE(Model):
     def test_metrics(self, data: Data) -> dict[str, float]:
         return vae_evaluation.metrics(self, data)
 
-    def figures(self, data: Data) -> dict[str, object]:
+    def figures(self, data: Data) -> Figures:
         return vae_figures.figures(self, data)
 
 

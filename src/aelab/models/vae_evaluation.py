@@ -10,6 +10,7 @@ from torch import Tensor
 from aelab.data.batches import Data, Split
 from aelab.functional import elbo, likelihood
 from aelab.functional.progress import bar
+from aelab.models.training import total
 
 ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
 IMAGES_AT_ONCE = 4  # images of one step of the progress bar
@@ -29,13 +30,14 @@ def metrics(model: Any, data: Data) -> dict[str, float]:
 def bound_terms(model: Any, split: Split) -> tuple[Tensor, Tensor]:
     """−E_q log p(x | z), (), and KL(q ‖ p) of each latent unit, (latent,); nats, averaged over the split."""
     torch.manual_seed(0)
-    reconstruction, kl = 0.0, 0.0
+    terms = []
     for batch in split.batches():
         out = model(batch.x)
         observed = likelihood.only_observed(None, batch.observed)
-        reconstruction += model.reconstruction(out.output, batch.x, observed) * len(batch.x) / len(split.x)
-        kl += out.kl.sum(0) / len(split.x)
-    return reconstruction, kl
+        reconstruction = model.reconstruction(out.output, batch.x, observed) * len(batch.x) / len(split.x)
+        terms.append((reconstruction, out.kl.sum(0) / len(split.x)))
+    reconstructions, kls = zip(*terms)
+    return total(reconstructions), total(kls)
 
 
 def nll(model: Any, split: Split, samples: int) -> Tensor:
