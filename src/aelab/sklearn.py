@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aelab.config.messages import one_line
 from aelab.config.overrides import quoted
+from aelab.data.scaling import Scale
 from aelab.errors import UserError
 from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
 
@@ -51,7 +52,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         widths: list[int] | None = None,
         epochs: int = 100,
         batch_size: int = 32,
-        scale: str | None = None,
+        scale: Scale | None = None,
         outliers_by: str | None = None,
         contamination: float = 0.1,
         overrides: Mapping[str, Any] | None = None,
@@ -73,7 +74,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         if self.outliers_by not in (None, "error", "joint"):
             raise ValueError(f"outliers_by must be error, joint or None, got {self.outliers_by!r}")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
-        run, usual = (fit, "standard") if self.chain is None else (fit_chain, "minmax")
+        run = fit if self.chain is None else fit_chain
+        usual: Scale = "standard" if self.chain is None else "minmax"
         scale, n_code = self.scale or usual, self.n_code
         if isinstance(n_code, Real) and 0 < n_code < 1:
             n_code = units_for_variance(X, scale, float(n_code))

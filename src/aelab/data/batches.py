@@ -294,6 +294,12 @@ def data_of(trainer: pl.Trainer) -> Data:
     return trainer.datamodule  # type: ignore[attr-defined]  # its connector sets it
 
 
+def epochs_of(trainer: pl.Trainer) -> int:
+    """How many epochs ``trainer`` was asked for."""
+    assert trainer.max_epochs is not None  # train.epochs is a number
+    return trainer.max_epochs
+
+
 def seed_of(*parts: int) -> int:
     """A 63-bit seed from (seed, epoch, …), so that streams of neighbouring epochs have nothing in common."""
     state = 0x9E3779B97F4A7C15

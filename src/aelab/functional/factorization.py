@@ -14,7 +14,7 @@ class Known(NamedTuple):
     row: Tensor
     column: Tensor
     value: Tensor
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
 
 class Factorization(NamedTuple):

@@ -1,6 +1,6 @@
 """What every variant is: the words encode, decode, reconstruct, its loss, and what is measured and drawn of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -45,7 +45,8 @@ class Model(Trained):
     reconstructs = True  # whether it has a decoder
     of_training: tuple[str, ...] = ()  # beginnings of buffers that only its training needs: momentum, chains of draws
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
-    classifies = False  # whether it gives labels: then classify(x) → probabilities (batch, class)
+    classifies = False  # whether it gives labels
+    classify: Callable[[Tensor], Tensor]  # then x (batch, input) → probabilities (batch, class)
     normal_prior = False  # whether codes are N(0, 1) a priori
     n_classes: int | None = None  # what a model with labels was built for
     corruption: Corruption | None = None  # what its input went through in training

@@ -25,7 +25,8 @@ def weight_of(layer: nn.Module) -> Tensor:
 
 def last_bias(net: nn.Module) -> Tensor:
     """The bias of the last layer that has one."""
-    return [m.bias for m in net.modules() if isinstance(getattr(m, "bias", None), Tensor)][-1]
+    biases = [getattr(module, "bias", None) for module in net.modules()]
+    return [bias for bias in biases if isinstance(bias, Tensor)][-1]
 
 
 class MLP:

@@ -1,7 +1,7 @@
 """What a person looks at after a run: its figures, drawn in :mod:`aelab.functional.drawing`, and how they are saved."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -45,7 +45,7 @@ class Style(NamedTuple):
 @torch.no_grad()
 def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> dict[str, Figure]:
     """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own."""
-    drawn = {"loss": losses(data, rows), **statistics_figures(rows)}
+    drawn: dict[str, Figure] = {"loss": losses(data, rows), **statistics_figures(rows)}
     shape = data.pixel_shape
     images = is_image(shape)
     if model.reconstructs and images:
@@ -58,8 +58,7 @@ def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics:
     elif model.reconstructs and not data.below and len(data.schema.features) > 1:
         drawn["features"] = features_figure(model, data)
     if images:
-        for name, figure in filter_figures(model, data).items():
-            drawn[name] = figure
+        drawn |= filter_figures(model, data)
     code = codes(model, data.test)
     title = f"The code of {min(len(code), MAX_POINTS)} test samples"
     labels = None if data.n_classes is None else data.test.y  # without classes y may be what is to be predicted
@@ -111,6 +110,7 @@ def corrupted(model: Model, data: Data, x: Tensor) -> tuple[Tensor, Tensor]:
     """``x`` as training sees it in the end, and what was touched; the draws are always the same."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
+        assert model.corruption is not None  # who asks has looked
         return model.corruption.bind(data.shape, data.ends)(x)
 
 
@@ -159,10 +159,11 @@ def features_figure(model: Model, data: Data) -> Sheet:
 
 def confusion_figure(model: Model, data: Data) -> Sheet:
     """Which label the test samples of each label are given."""
+    assert data.n_classes is not None and data.test.y is not None  # a classifier has both
     n = max(data.n_classes, int(data.test.y.max()) + 1)
     counts = torch.zeros(n, n)
     for batch in data.test.batches():
-        pairs = (batch.y * n + model.classify(batch.x).argmax(1)).cpu()
+        pairs = (batch.target * n + model.classify(batch.x).argmax(1)).cpu()
         counts += torch.bincount(pairs, minlength=n**2).view_as(counts)
     wrong = int(counts.sum() - counts.trace())
     return confusion(f"Labels given to {len(data.test.x)} test samples: {wrong} wrong", counts)
@@ -174,7 +175,7 @@ def filter_figures(model: Model, data: Data) -> dict[str, Sheet]:
     sides = {"encoder_filters": (model.encoder_filters(x), "What the first hidden units look for")}
     if model.reconstructs:
         sides["decoder_filters"] = (model.decoder_filters(x), "What the last hidden units draw")
-    return {name: filter_figure(*side, data) for name, side in sides.items() if side[0] is not None}
+    return {name: filter_figure(side, title, data) for name, (side, title) in sides.items() if side is not None}
 
 
 def filter_figure(side: Filters, title: str, data: Data) -> Sheet:
@@ -218,7 +219,7 @@ def sign(figure: Figure, text: str) -> None:
         figure.suptitle(text, fontsize=8)
 
 
-def save(figures: dict[str, Figure], folder: Path, style: Style) -> dict[str, Path]:
+def save(figures: Mapping[str, Figure], folder: Path, style: Style) -> dict[str, Path]:
     """Write each as ``folder/NAME.png``, and beside it in another format asked for; name → path of the PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():

@@ -54,9 +54,9 @@ def read_papers(folder: Path) -> list[Paper]:
 
     papers = []
     for path in sorted(folder.glob("*.yaml")):
-        node = OmegaConf.to_container(OmegaConf.load(path), resolve=False).get("paper")
-        if node is not None:
-            papers.append(paper_of(node, path.name))
+        said: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        if said.get("paper") is not None:
+            papers.append(paper_of(said["paper"], path.name))
     return sorted(papers, key=lambda paper: (paper.year, paper.name))
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.data.ratings import RatingSchema
-from aelab.data.sparse import SparseRows
+from aelab.data.sparse import entries
 from aelab.functional.factorization import Factorization, Known, fit_biases, fit_factors
 from aelab.models.base import Model
 from aelab.ranges import Count, Length, Positive
@@ -38,7 +39,7 @@ class RatingBaselines:
             for penalty in self.penalties
         ]
         plain = biases[best]._replace(**{name: 0 * getattr(biases[best], name) for name in ("row_bias", "column_bias")})
-        found = {}
+        found: dict[str, float] = {}
         for name, fitted in (
             ("mean", plain), ("biases", biases[best]), ("factors", min(products, key=lambda each: rmse(each, val)))
         ):  # fmt: skip
@@ -47,9 +48,10 @@ class RatingBaselines:
         return found
 
 
-def known(part: SparseRows, schema: RatingSchema) -> Known:
-    """The ratings of a split in their own units."""
-    row, column, level = part.entries()
+def known(part: Tensor | None, schema: RatingSchema) -> Known:
+    """The ratings that a ``part`` of a split keeps, in their own units."""
+    assert part is not None  # ratings have one for each set
+    row, column, level = entries(part)
     values = torch.tensor(schema.levels, dtype=torch.float64, device=level.device)
     return Known(row, column, values[level.long() - 1], tuple(part.shape))
 

@@ -10,15 +10,16 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch
+from aelab.data.batches import Batch, data_of
 from aelab.errors import UserError
 from aelab.functional.activation import ACTIVATIONS
 from aelab.models.base import Model
 from aelab.models.network import TransposedLinear
+from aelab.models.training import total
 
 PREFIX = "statistics/"
 SATURATED = 0.1  # of the activation's steepest slope: a logistic unit outside (0.026, 0.974), a rectifier at 0
-STEEPEST = {nn.Sigmoid: 0.25}  # slope of 1 for all the others
+STEEPEST: dict[type[nn.Module], float] = {nn.Sigmoid: 0.25}  # slope of 1 for all the others
 
 
 class LayerStatistics(NamedTuple):
@@ -38,9 +39,9 @@ def layer_statistics(model: Model, batch: Batch) -> dict[str, LayerStatistics]:
     Raises ``UserError`` for a model that has no linear layers.
     """
     with at_rest(model, batch.x), outputs_of(model) as outputs:
-        loss = sum(model.batch_terms(batch, model(batch.x)).values())
+        loss = total(model.batch_terms(batch, model(batch.x)).values())
         measured = {}
-        for (name, layer, a), (_, after, h) in pairwise([*outputs, ("", None, None)]):
+        for (name, layer, a), (_, after, h) in pairwise([*outputs, ("", nn.Module(), loss)]):  # nothing is after it
             if isinstance(layer, (nn.Linear, TransposedLinear)) and a.requires_grad:
                 h = h if type(after) in ACTIVATIONS.values() else a
                 slope = torch.ones_like(a) if h is a else torch.autograd.grad(h.sum(), a, retain_graph=True)[0]
@@ -89,11 +90,11 @@ def outputs_of(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Tensor]]
 class Statistics(Callback):
     """As each epoch begins, the statistics of the first training samples; the first row is that of the start itself."""
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, model: Model) -> None:
-        measured = layer_statistics(model, next(trainer.datamodule.train_for_evaluation.batches()))
+    def on_train_epoch_start(self, trainer: pl.Trainer, model: Any) -> None:
+        measured = layer_statistics(model, next(data_of(trainer).train_for_evaluation.batches()))
         self.row = {f"{PREFIX}{layer}/{n}": v for layer, s in measured.items() for n, v in s._asdict().items()}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, model: Model) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, model: Any) -> None:
         model.log_dict(self.row)
 
 

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from aelab.data import schemas
 from aelab.data.incoming import Incoming, incoming, of_split
 from aelab.data.own import texts
 from aelab.data.parts import Split
-from aelab.data.schema import Samples, Schema
+from aelab.data.schema import ArraySchema, Samples, Schema
 from aelab.data.table_schema import TableSchema
 from aelab.errors import UserError
 from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
@@ -119,7 +120,7 @@ def encode(job: Job, out: Path) -> list[str]:
             codes = job.applied.codes(samples).numpy()
             names = files_of(job.rows, start, len(codes))
             columns = names | {f"code{i}": codes[:, i] for i in range(codes.shape[1])}
-            yield Piece(lambda columns=columns: columns, codes)
+            yield Piece(partial(dict, columns), codes)
 
     write(out, job.rows.n, pieces())
     return [f"{out}  ({job.rows.n} codes)"]
@@ -242,7 +243,7 @@ def score(job: Job, out: Path) -> list[str]:
             columns["percentile"] = 100 * np.searchsorted(known, values, side="right") / len(known)
             columns["outlier"] = values > threshold
             columns |= strangest(applied, rows, samples, top)
-            yield Piece(lambda columns=columns: columns, values)
+            yield Piece(partial(dict, columns), values)
 
     write(out, job.rows.n, pieces())
     whole = np.concatenate(scores)
@@ -375,7 +376,7 @@ def piece_of(schema: Schema, x: Tensor, names: dict[str, np.ndarray] | None = No
         return Piece(lambda: {name: decoded[name].to_numpy() for name in decoded.column_names})
 
     def columns() -> dict[str, np.ndarray]:
-        flat = schema.flat(decoded, "rows")
+        flat = schema.flat(decoded, "rows") if isinstance(schema, ArraySchema) else decoded
         return names | {name: flat[:, i] for i, name in enumerate(schema.names)}
 
     def pixels() -> np.ndarray | None:

@@ -219,7 +219,7 @@ def draw_stages(folder: Path, done: dict[str, Stage], whose: str, style: DictCon
     drawn = study_figures.chain_figures({name: run_folder.read_history(stage.folder) for name, stage in done.items()})
     for figure in drawn.values():
         figure.sign(whose)
-    figures.save(drawn, folder / "figures", figures.Style(**style))
+    figures.save(drawn, folder / "figures", figures.Style(**plain(style)))
 
 
 def record(

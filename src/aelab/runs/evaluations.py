@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from aelab.data.batches import data_of
 from aelab.results.evaluation import Evaluator, alone, finite
 
 
@@ -33,10 +34,10 @@ class WhileTraining(Callback):
         self.last = state["last"]
 
     @torch.no_grad()
-    def on_validation_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, model: Any) -> None:
         epoch = trainer.current_epoch
         if epoch == 0 or (epoch + 1) % self.every == 0 or epoch + 1 == trainer.max_epochs:
-            data = copy.copy(trainer.datamodule)
+            data = copy.copy(data_of(trainer))
             data.test = data.val
             with alone(f"evaluate.{self.name}"), torch.random.fork_rng():
                 torch.manual_seed(0)

@@ -59,7 +59,8 @@ def collected(runs: list[str]) -> dict[str, Measured]:
         if (folder / "metrics.json").exists():
             node = OmegaConf.select(run_folder.read_config(folder, "runs"), "paper")
             if node is not None:
-                paper = paper_of(OmegaConf.to_container(node), str(folder))
+                said: Any = OmegaConf.to_container(node)
+                paper = paper_of(said, str(folder))
                 by_name.setdefault(paper.name, []).append((paper, folder))
     if not by_name:
         raise UserError(f"runs: no finished run of an experiment with a paper matches {', '.join(runs)}")

@@ -14,7 +14,7 @@ from aelab.config.overrides import plain
 from aelab.config.targets import refuse_strangers
 from aelab.data.batches import Data
 from aelab.errors import UserError
-from aelab.results.page.document import Section, Table, document
+from aelab.results.page.document import Cell, Section, Table, document
 from aelab.results.page.live import chain_part, decoder_part, pca_part
 from aelab.results.report import LINES
 from aelab.runs import folder as run_folder
@@ -118,7 +118,7 @@ def asked(folder: Path) -> Section | None:
 
 def figures_of_merit(metrics: dict[str, float]) -> Section:
     """The table of the test set's figures, in words and by name."""
-    rows = [[words, metrics[name], name] for name, words in LINES.items() if name in metrics]
+    rows: list[list[Cell]] = [[words, metrics[name], name] for name, words in LINES.items() if name in metrics]
     rows += [["", value, name] for name, value in metrics.items() if name.startswith("test/") and name not in LINES]
     return Section("Figures of merit, test set", table=Table(["what", "value", "name in metrics.json"], rows))
 
@@ -150,7 +150,7 @@ def pictures(folder: Path) -> Section | None:
 
 def configuration(folder: Path) -> Section:
     """Every setting, and the versions of what ran."""
-    cfg = OmegaConf.to_container(run_folder.read_config(folder, "run"), resolve=False)
+    cfg: Any = OmegaConf.to_container(run_folder.read_config(folder, "run"), resolve=False)
     state = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()} | code_state()
     rows = [[name, str(value)] for name, value in (settings(cfg) | state).items()]
     return Section("Settings and versions", table=Table(["setting", "value"], rows))

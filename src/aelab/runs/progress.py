@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from aelab import log
+from aelab.data.batches import data_of, epochs_of
 from aelab.runs.checkpoint import EpochEnd
 
 LINES = 10  # epochs that are said of a whole training where there is no bar, but for one every
@@ -36,7 +37,7 @@ class Clock(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         self.seconds += time.perf_counter() - self._started
-        self.images += len(trainer.datamodule.train.x)
+        self.images += len(data_of(trainer).train.x)
 
     def timing(self, testing_started: float, process_started: float) -> dict[str, float]:
         """Seconds of training and of testing, images per second, seconds from the command to the first step."""
@@ -74,8 +75,8 @@ class Told(Callback):
             TimeRemainingColumn(), transient=True, expand=True,
         )  # fmt: skip
         self.progress.start()
-        total = trainer.max_epochs * trainer.num_training_batches
-        done = trainer.current_epoch * trainer.num_training_batches
+        steps = int(trainer.num_training_batches)
+        total, done = epochs_of(trainer) * steps, trainer.current_epoch * steps
         self.task = self.progress.add_task("", total=total, completed=done, text="first epoch")
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -90,12 +91,12 @@ class Told(Callback):
             wide = self.progress.console.width >= WIDE
             rate = f"  {self.clock.images / max(self.clock.seconds, 1e-9):,.0f} images/s" if wide else ""
             self.progress.update(self.task, text=text + rate)
-        now, done = time.monotonic(), trainer.current_epoch + 1
-        step = math.ceil(trainer.max_epochs / LINES)
+        now, done, epochs = time.monotonic(), trainer.current_epoch + 1, epochs_of(trainer)
+        step = math.ceil(epochs / LINES)
         if done == self.first + 1 or done % step == 0 or now - self.said >= SECONDS:
             self.said = now
-            seconds = (now - self.started) / (done - self.first) * (trainer.max_epochs - done)
-            left = f"  {log.duration(seconds)} left" if done < trainer.max_epochs else ""
+            seconds = (now - self.started) / (done - self.first) * (epochs - done)
+            left = f"  {log.duration(seconds)} left" if done < epochs else ""
             (log.note if self.progress is not None else log.say)(text + left)
 
     def text(self, trainer: pl.Trainer) -> str:

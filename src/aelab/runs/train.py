@@ -109,7 +109,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     ends = EpochEnd(folder, cfg.train.monitor, mode_of(cfg.train.monitor, cfg.train.mode), text, cfg.objective)
     callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *while_training(evaluators)]
     callbacks += build_callbacks(cfg.callbacks, folder)
-    settings = OmegaConf.to_container(cfg)
+    settings: Any = OmegaConf.to_container(cfg)
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too
     trainer = pl.Trainer(
@@ -238,7 +238,9 @@ def main() -> None:
     folder, config, command = sys.argv[1:]
     try:
         with signals.heard():
-            train(OmegaConf.load(config), Path(folder), command)
+            cfg = OmegaConf.load(config)
+            assert isinstance(cfg, DictConfig)  # a run's own
+            train(cfg, Path(folder), command)
     except Stopped as stop:
         sys.exit(stop.status)
     except UserError as error:

@@ -79,7 +79,7 @@ def override(key: str, text: str) -> str:
     return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
-class Grid:
+class Grid(Launcher):
     """A launcher for the jobs of a grid: those that a killed sweep has finished are found, the others run.
 
     It hands back the jobs that ended well; the leaderboard tells of the others.
@@ -87,6 +87,9 @@ class Grid:
 
     def __init__(self, launcher: Launcher, config: DictConfig, total: Callable[[], int]) -> None:
         self.launcher, self.config, self.total, self.began = launcher, config, total, time.time()
+
+    def setup(self, **_: Any) -> None:
+        """Nothing: the launcher within was set up."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         folder = Path(self.config.hydra.sweep.dir)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aelab.results import tables
 from aelab.sweep.board import Board, Value, value_of
@@ -26,7 +26,8 @@ def series_of(board: Board) -> "tuple[str, list[Series]] | None":
     numeric = [key for key in others if all(isinstance(value_of(job, key), int | float) for job in board.done)]
     if SEED not in board.swept or not numeric:
         return None
-    x, lines = numeric[0], {}
+    x = numeric[0]
+    lines: dict[str, dict[Any, dict[Any, float]]] = {}
     for job in board.done:
         rest = ", ".join(f"{key}={value_of(job, key)}" for key in others if key != x)
         for objective, value in zip(board.objectives, job.values):

@@ -56,7 +56,7 @@ def open_storage(name: str) -> "optuna.storages.BaseStorage":
         return optuna.storages.RDBStorage(name)
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    lock = KernelLock(Path(f"{name}.lock"))
+    lock: Any = KernelLock(Path(f"{name}.lock"))  # one of Optuna's by its methods; its class would import Optuna
     with locks.alone(lock.path):
         _drop_half_line(Path(name))
     return JournalStorage(JournalFileBackend(name, lock_obj=lock))
@@ -116,8 +116,9 @@ def make_sampler(
     if name == "random":
         return samplers.RandomSampler(seed=own_seed)
     if name == "grid":
+        from optuna.samplers import GridSampler
 
-        class Grid(samplers.GridSampler):
+        class Grid(GridSampler):
             def after_trial(self, *trial: Any) -> None:
                 """Optuna's own ends the loop of Study.optimize, and there is none here."""
 

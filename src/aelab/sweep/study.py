@@ -42,10 +42,13 @@ class SharedStudy:
         optuna = import_optuna()
         self.folder, self.space, self.sampler = folder, space, sampler
         self.grid = grid(space) if sampler["name"] == "grid" else {}
-        if n_trials is None and not self.grid:
-            raise UserError("hydra.sweeper.n_trials: only a grid has an end of its own; give a number of trials")
         size = _size(self.grid)
-        self.n_trials = min(n_trials or size, size) if self.grid else n_trials
+        if self.grid:
+            self.n_trials = min(n_trials or size, size)
+        elif n_trials is not None:
+            self.n_trials = n_trials
+        else:
+            raise UserError("hydra.sweeper.n_trials: only a grid has an end of its own; give a number of trials")
         if len(directions) > 1 and (sampler["name"] == "cmaes" or pruner["name"] != "none"):
             raise UserError(
                 "hydra.sweeper.direction: CMA-ES and pruning know one objective; give one direction, or "

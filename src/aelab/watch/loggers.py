@@ -86,7 +86,7 @@ def wandb_logger(
         for tag in given:
             if not 0 < len(tag) <= 64:
                 raise UserError(f"{key}: {tag!r} must have 1 to 64 characters; give another word")
-    about = {"project": project, "entity": entity, "name": name, "notes": notes}
+    about: dict[str, Any] = {"project": project, "entity": entity, "name": name, "notes": notes}
     about |= {"group": group, "job_type": job_type, "tags": tags}
     return WandbRun(folder, settings, wanted(mode), about, pictures_every, histograms, watch, artifacts)
 

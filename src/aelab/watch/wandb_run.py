@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
 
+from aelab.data.batches import data_of, epochs_of
 from aelab.files import read_json, write_text
 from aelab.results.directions import mode_of
 from aelab.results.evaluation import alone
@@ -47,8 +48,9 @@ class WandbRun(Checkpoint, Logger):
         kind = str(settings["model"]["_target_"]).rpartition(".")[2]
         self.tags = [word for word in (kind, settings["data"].get("name")) if word]
         self.config = provenance.settings(settings)
-        monitor, mode = settings["train"]["monitor"], settings["train"]["mode"]
-        self.best = {**{name: mode_of(name) for name in BEST}, monitor: mode_of(monitor, mode)}
+        monitor = settings["train"]["monitor"]
+        best = {name: mode_of(name) for name in BEST}
+        self.best = {**best, monitor: mode_of(monitor, settings["train"]["mode"])}
         self.pictures_every, self.histograms, self.style = pictures_every, histograms, settings["figures"]
         self.gradients, self.artifacts = gradients, artifacts
         self.run: Any = None
@@ -96,7 +98,7 @@ class WandbRun(Checkpoint, Logger):
         notes = " ".join(shlex.split(command.read_text())) if command.exists() else None
         otherwise = {"name": self.folder.name, "notes": notes, "job_type": "train", "tags": self.tags}
         about = conventions.filled(self.about, otherwise)
-        config = self.config | sizes(model, trainer.datamodule) | provenance.code_state()
+        config = self.config | sizes(model, data_of(trainer)) | provenance.code_state()
         with wandb_start.harmless(self.folder):
             run = wandb_start.start(self.folder, self.mode, config, run_id(self.folder), **about)
             run.define_metric("epoch")
@@ -110,7 +112,8 @@ class WandbRun(Checkpoint, Logger):
         self.epochs = trainer.current_epoch  # as restored, and not before now
         if self.run is None:
             return
-        n_batches = trainer.train_dataloader.n_batches
+        loader: Any = trainer.train_dataloader
+        n_batches = loader.n_batches
         with wandb_start.harmless(self.folder):
             if self.parts:  # W&B's own count of rows must never go back, and what a killed part had told is not known
                 rows_before = trainer.global_step + self.epochs + self.parts * (n_batches + 2)
@@ -122,19 +125,20 @@ class WandbRun(Checkpoint, Logger):
         """The epoch is saved, and Lightning's next word to the loggers is its row."""
         if self.run is None:
             return
-        self.beside, rows = {}, trainer.checkpoint_callback.rows
+        ends: Any = trainer.checkpoint_callback  # it holds the rows of the run
+        self.beside, rows = {}, ends.rows
         self.epochs = trainer.current_epoch + 1
-        last = trainer.should_stop or self.epochs >= trainer.max_epochs  # its pictures come with the end
+        last = trainer.should_stop or self.epochs >= epochs_of(trainer)  # its pictures come with the end
         draws = self.pictures_every and self.epochs % self.pictures_every == 0 and not last
         if draws or self.histograms:
             model.eval()
             with torch.random.fork_rng(), torch.no_grad():  # looking changes no draw of the run
-                self.beside |= histograms_of(model, trainer.datamodule.val.x[:CODES]) if self.histograms else {}
+                self.beside |= histograms_of(model, data_of(trainer).val.x[:CODES]) if self.histograms else {}
                 with alone("logger.pictures_every"):
-                    self.beside |= self.drawn(model, trainer.datamodule, rows) if draws else {}
+                    self.beside |= self.drawn(model, data_of(trainer), rows) if draws else {}
             model.train()
 
-    def drawn(self, model: pl.LightningModule, data: Any, rows: list[dict[str, float]]) -> dict[str, Any]:
+    def drawn(self, model: Any, data: Any, rows: list[dict[str, float]]) -> dict[str, Any]:
         """The run's figures as they are now, kept in figures/epoch-N too."""
         from aelab.results import figures
 
@@ -220,7 +224,7 @@ def sizes(model: pl.LightningModule, data: Any) -> dict[str, int]:
     return {"parameters": sum(p.numel() for p in model.parameters()), **counts}
 
 
-def histograms_of(model: pl.LightningModule, x: torch.Tensor) -> dict[str, Any]:
+def histograms_of(model: Any, x: torch.Tensor) -> dict[str, Any]:
     """Every weight of ``model``, and its code of the samples ``x``, as W&B histograms."""
     import numpy as np
     import wandb

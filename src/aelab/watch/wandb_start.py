@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
 from aelab import log
@@ -40,20 +40,21 @@ def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about:
 
     hush()
     about = conventions.filled(about, {"project": "aelab"})
-    agent = {}
+    agent: dict[str, Any] = {}
     if has_agent():
         agent = {"sweep_id": os.environ["WANDB_SWEEP_ID"], "run_id": os.environ.get("WANDB_RUN_ID", run_id)}
         about |= {key: os.environ.get(f"WANDB_{key.upper()}", about.get(key)) for key in ("project", "entity")}
     else:
         about["id"] = run_id
-    quiet = {"silent": True, "console": "off", "disable_git": True, "disable_code": True, **agent}
-    keywords = {"dir": folder, "config": config, "resume": "allow", "reinit": "finish_previous", **about}
+    quiet: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True, "disable_code": True, **agent}
+    about |= {"dir": folder, "config": config, "resume": "allow", "reinit": "finish_previous"}
     before = set(folder.glob("wandb/run-*"))
     trouble = None if mode != "online" else unreachable()
     if mode == "online" and trouble is None:
-        patience = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS, "finish_timeout_raises": True}
+        patience: dict[str, Any] = {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS}
+        patience["finish_timeout_raises"] = True
         try:
-            run = wandb.init(mode="online", settings=wandb.Settings(**quiet, **patience), **keywords)
+            run = wandb.init(mode="online", settings=wandb.Settings(**quiet, **patience), **about)
             log.say(f"W&B         {run.url}")
             return run
         except (wandb.Error, TimeoutError) as error:
@@ -63,8 +64,8 @@ def start(folder: Path, mode: str, config: dict[str, Any], run_id: str, **about:
                 shutil.rmtree(begun, ignore_errors=True)
     if trouble is not None:
         log.say(f"W&B         {trouble}; this run is kept offline, send it later: {to_send(folder)}")
-    offline = "disabled" if mode == "disabled" else "offline"
-    return wandb.init(mode=offline, settings=wandb.Settings(**quiet), **keywords)
+    apart: Literal["disabled", "offline"] = "disabled" if mode == "disabled" else "offline"
+    return wandb.init(mode=apart, settings=wandb.Settings(**quiet), **about)
 
 
 def finish(run: "Run", folder: Path, failed: bool) -> None:

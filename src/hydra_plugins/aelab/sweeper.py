@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import env_override
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +19,11 @@ class OptunaSweeper(Sweeper):
     A trial is the job of its number in the folder of its number. Jobs are launched ``n_jobs`` at a time; for work
     without a barrier start the same command several times, each process then asks for its next trial when it is free.
     """
+
+    config: DictConfig  # these three are there after ``setup``
+    hydra_context: HydraContext
+    launcher: Launcher
+    first: int  # number of the first trial that this process ran
 
     def __init__(
         self,
@@ -126,7 +132,7 @@ class OptunaSweeper(Sweeper):
         except Exception as error:  # the launcher's own: a worker out of memory, a job that the cluster cancelled
             if first and not any(read_job(self.folder / str(number)) for number in batch):
                 raise  # no job has ever begun: no trial is at fault
-            lost = ("failed", [], first_line(error))
+            lost: tuple[str, list[float], str] = ("failed", [], first_line(error))
             return {number: self._ended(number, values) or lost for number, values in batch.items()}
         return {number: outcome(returned(job)) for number, job in zip(batch, returns, strict=True)}
 

@@ -1,7 +1,7 @@
 """What happens over the epochs: the losses of one run, and of the stages of a chain."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
@@ -52,7 +52,7 @@ def bounds(axes: Axes, rows: Rows) -> None:
     label(axes, "epoch", "log-likelihood, nats per validation sample")
 
 
-def stages_losses(title: str, stages: dict[str, Rows]) -> Sheet:
+def stages_losses(title: str, stages: Mapping[str, Rows]) -> Sheet:
     """A plot for each stage of a chain: its loss in training and validation, on a scale of its own."""
     columns = min(COLUMNS, max(len(stages), 1))
     down = math.ceil(len(stages) / columns)

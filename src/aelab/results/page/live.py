@@ -18,7 +18,7 @@ from aelab.models.base import Model
 from aelab.models.deep_belief_network import DeepBeliefNetwork
 from aelab.models.hierarchical_vae import HierarchicalVAE
 from aelab.models.linear import Linear
-from aelab.models.network import TransposedLinear
+from aelab.models.network import TransposedLinear, last_bias, weight_of
 from aelab.models.rbm import RBM
 from aelab.rbm.layer import Layer, encode_through
 from aelab.rbm.unroll import unroll
@@ -132,8 +132,9 @@ def decoder_modules(model: Model) -> list[nn.Module]:
     modules = [model.decoder]
     if isinstance(model, HierarchicalVAE):
         *hidden, last = model.top_decoder.children()
-        half = last.out_features // 2  # of mean and log variance the mean
-        modules = [*hidden, linear_of(last.weight[:half].t(), last.bias[:half]), model.decoder]
+        weight, bias = weight_of(last), last_bias(last)
+        half = len(weight) // 2  # of mean and log variance the mean
+        modules = [*hidden, linear_of(weight[:half].t(), bias[:half]), model.decoder]
     return [*modules, nn.Sigmoid()] if model.likelihood == "bernoulli" else modules
 
 
@@ -169,9 +170,9 @@ def program(modules: Iterable[nn.Module], n_input: int) -> list[Part] | None:
             shape = tuple(module.unflattened_size)
         elif isinstance(module, nn.ConvTranspose2d) and len(shape) == 3:
             out = tuple(module(torch.zeros(1, *shape)).shape[1:])
-            (kernel, _), (stride, _), (padding, _) = module.kernel_size, module.stride, module.padding
+            kernel, stride, padding = (pair[0] for pair in (module.kernel_size, module.stride, module.padding))
             sizes = {"in": shape, "out": out, "kernel": kernel, "stride": stride, "padding": padding}
-            steps.append({"op": "up_convolution", "W": text(module.weight), "b": text(module.bias), **sizes})
+            steps.append({"op": "up_convolution", "W": text(module.weight), "b": text(last_bias(module)), **sizes})
             shape = out
         elif type(module) in NAMES:
             steps.append({"op": NAMES[type(module)]})
