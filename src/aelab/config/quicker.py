@@ -15,9 +15,9 @@ def compose_quicker() -> None:
     if getattr(every, "where_needed", False):
         return
 
-    def where_needed(overrides: Any, defaults: list[Any], self_added: bool) -> DictConfig:
-        if any(default.is_interpolation() for default in defaults if not default.is_self()):
-            return every(overrides, defaults, self_added)
+    def where_needed(overrides: Any, defaults_list: list[Any], self_added: bool) -> DictConfig:
+        if any(default.is_interpolation() for default in defaults_list if not default.is_self()):
+            return every(overrides, defaults_list, self_added)
         return OmegaConf.create()
 
     where_needed.where_needed = True  # type: ignore[attr-defined]  # so that it is not wrapped twice

@@ -34,7 +34,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         raise UserError(f"data.root: {path} cannot be read ({failure.strerror}); check it and its rights") from failure
 
 
-def _read(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
+def _read(file: gzip.GzipFile | IO[bytes], path: Path, dimensions: int) -> np.ndarray:
     start = 4 + 4 * dimensions
     head = file.read(start)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:

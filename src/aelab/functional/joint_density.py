@@ -52,7 +52,8 @@ def variances_of(x: Tensor, observed: Tensor | None) -> Tensor:
     """(input,): the variance of each column of ``x`` (n, input), at least LEAST of their mean; 1 where it is 0."""
     parts = range(0, len(x), CHUNK)
     seen = [torch.ones(()) if observed is None else observed[i : i + CHUNK].double() for i in parts]
-    count = sum(w.expand(len(x[i : i + CHUNK]), x.shape[1]).sum(0) for i, w in zip(parts, seen)).clamp(min=1)
+    counts = [w.expand(len(x[i : i + CHUNK]), x.shape[1]).sum(0) for i, w in zip(parts, seen)]
+    count = torch.stack(counts).sum(0).clamp(min=1)
     mean = sum((x[i : i + CHUNK].double() * w).sum(0) for i, w in zip(parts, seen)) / count
     variances = sum(((x[i : i + CHUNK].double() - mean).square() * w).sum(0) for i, w in zip(parts, seen)) / count
     return torch.where(variances > 0, variances.clamp(min=LEAST * float(variances.mean())), 1.0)

@@ -314,7 +314,8 @@ def own_scores(job: Job) -> np.ndarray:
 def fitted(job: Job) -> dict[str, np.ndarray]:
     """The density of the training rows and their codes, and their scores under it."""
     parts = list(training_samples(job, "encoding the training rows"))
-    observed = None if parts[0].observed is None else torch.cat([samples.observed for samples in parts])
+    seen = [samples.observed for samples in parts if samples.observed is not None]
+    observed = torch.cat(seen) if seen else None
     codes = torch.cat([job.applied.codes(samples) for samples in parts])
     density = fit_joint(codes, torch.cat([samples.x for samples in parts]), observed)
     scores = np.sort(np.concatenate([joint_score(job.applied, density, samples) for samples in parts]))
@@ -336,7 +337,7 @@ def training_samples(job: Job, words: str) -> Iterator[Samples]:
         yield Samples((part.x > 0.5).float() if job.applied.threshold else part.x, part.observed)
 
 
-def as_npz(arrays: dict[str, np.ndarray]) -> bytes:
+def as_npz(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()

@@ -36,9 +36,9 @@ def build_callbacks(nodes: dict[str, Any], folder: Path) -> list[Callback]:
             instead = "take callbacks=weight_averaging" if "Averaging" in kind else f"leave it out with {key}=null"
             raise UserError(f"{key}: {kind} needs automatic optimisation; here a model updates itself; {instead}")
         if isinstance(callback, theirs.ModelCheckpoint) and callback.dirpath is None:
-            name = PurePath(callback.filename or "")
-            if name.is_absolute() or ".." in name.parts:
-                raise UserError(f"{key}.filename: {name} leads out of the run folder; give a name, or a dirpath too")
+            file = PurePath(callback.filename or "")
+            if file.is_absolute() or ".." in file.parts:
+                raise UserError(f"{key}.filename: {file} leads out of the run folder; give a name, or a dirpath too")
             callback.dirpath = str(folder / "checkpoints")
         built.append(callback)
     return built

@@ -71,4 +71,4 @@ def units_for_variance(x: np.ndarray, scale: Scale, fraction: float) -> int:
     z = fit_scaling([x], len(x), scale, False, 1.0).apply(x).astype(np.float64)
     variances = np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2
     shares = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
-    return int(min(np.searchsorted(shares, fraction, side="right") + 1, len(variances)))
+    return min(int(np.searchsorted(shares, fraction, side="right")) + 1, len(variances))

@@ -120,7 +120,7 @@ def verify(conf: Path, name: str, run: Path | None, own: Path, trust: list[str])
         found = files.read_json(run_folder.last_stage(folder, "run") / "metrics.json")
     else:
         folder = run_folder.last_stage(folder, "run")
-        evaluate = OmegaConf.to_container(run_folder.read_config(folder, "run").evaluate)
+        evaluate: Any = OmegaConf.to_container(run_folder.read_config(folder, "run").evaluate)
         found = evaluate_again(folder, evaluate, None, trust)
     if metric not in found:
         raise UserError(f"run: {folder} has no {metric}, which {name} is about; give a run of experiment={name}")
@@ -160,7 +160,7 @@ def run_anew(command: str, folder: Path) -> Path:
 
 def parts_of(folder: Path) -> dict[str, str]:
     """Root key of the config of a run, or of a chain's last one, that can change its weights → hash of its value."""
-    cfg = OmegaConf.to_container(run_folder.read_config(run_folder.last_stage(folder, "runs"), "runs"))
+    cfg: Any = OmegaConf.to_container(run_folder.read_config(run_folder.last_stage(folder, "runs"), "runs"))
     said = stages.that_change("weights", cfg)
     return {key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
             for key, value in said.items() if key not in ("below", "seed", "chain")}  # fmt: skip

@@ -103,7 +103,9 @@ def make_sampler(
         except ImportError as error:
             raise UserError('hydra.sweeper.sampler: cmaes is not installed; pip install "aelab[sweep]"') from error
 
-        class CmaEs(samplers.CmaEsSampler):
+        from optuna.samplers import CmaEsSampler
+
+        class CmaEs(CmaEsSampler):
             def _restore_optimizer(self, completed_trials: list[Any]) -> Any:
                 """Optuna's own unpickles whatever the study holds, and a study's file may be anybody's."""
                 for trial in reversed(completed_trials):
