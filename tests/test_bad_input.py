@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from fake_data import idx_bytes, write_mnist, write_olivetti
-from helpers import Outcome, aelab, command, composed
+from helpers import Outcome, aelab, command, composed, made_layers
 from omegaconf import OmegaConf
 
 from aelab.config.check import check, check_node
@@ -220,6 +220,13 @@ def test_mistake_in_an_experiment_file(content, key, refused, tmp_path):
     file.parent.mkdir(parents=True)
     file.write_text(f"# @package _global_\n{content}\n")
     refused("--config-dir", str(file.parents[1]), "experiment=mistaken", "logger=csv", key=key)
+
+
+@pytest.mark.parametrize("model", ["deep_autoencoder", "linear"])
+def test_layers_of_other_data(model, refused, tmp_path):
+    below = made_layers(tmp_path / "below")
+    refused(*QUICK, f"model={model}", f"below={below}", "data=curves", "data.source.n_train=80",
+            "data.source.n_test=20", key="below", words=("takes 64", "has 784"))  # fmt: skip
 
 
 def test_there_is_no_gpu(refused, monkeypatch):

@@ -1,5 +1,6 @@
 """What a run is put together from: its data, and its model in training."""
 
+from math import prod
 from typing import Any
 
 from omegaconf import DictConfig
@@ -8,7 +9,7 @@ from aelab.config.build import build, build_model, made_from_layers
 from aelab.data.batches import Data
 from aelab.models.base import Model
 from aelab.models.training import Training
-from aelab.rbm.layer import Layer
+from aelab.rbm.layer import Layer, check_fit
 
 
 def build_data(cfg: DictConfig, layers: list[Layer], source: Any = None) -> Data:
@@ -22,6 +23,8 @@ def build_data(cfg: DictConfig, layers: list[Layer], source: Any = None) -> Data
 
 def build_in_training(cfg: DictConfig, data: Data, layers: list[Layer]) -> Model:
     """The model of a run for ``data``, with all that its training needs."""
+    if made_from_layers(cfg.model):
+        check_fit(layers, "below", prod(data.shape))
     model = build_model(cfg.model, data.shape, layers, data.n_classes)
     if model.softmax and not data.below:
         model.categories = tuple(data.schema.categories)
