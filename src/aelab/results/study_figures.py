@@ -56,7 +56,7 @@ def layer_curves(history: History) -> Sheet:
 def starts_compared(histories: dict[str, History]) -> Sheet:
     """Several starts of one net: gradient norm of every layer before the first step, then of the lowest, and the loss.
 
-    A gradient that dies falls by a factor a layer on its way back from the output: a straight line on the log scale.
+    A gradient that dies falls by a factor per layer on its way back from the output: a straight line on the log scale.
     """
     sheet = Sheet("One net from several starts: does the gradient reach the input?", 11, 3.4, fitted=True)
     start, lowest, loss = sheet.plots(1, 3)

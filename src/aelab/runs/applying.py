@@ -1,12 +1,9 @@
 """task=encode, reconstruct, denoise, sample, interpolate, score, evaluate: a finished run or chain applied to rows."""
 
-import io
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,36 +18,18 @@ from aelab.data import schemas
 from aelab.data.incoming import Incoming, incoming, of_split
 from aelab.data.own import texts
 from aelab.data.parts import Split
-from aelab.data.schema import ArraySchema, Samples, Schema
+from aelab.data.schema import ArraySchema, Schema
 from aelab.data.table_schema import TableSchema
 from aelab.errors import UserError
-from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
-from aelab.functional.progress import bar
 from aelab.models.applied import Applied
 from aelab.results import report
 from aelab.results.written import Piece, whole_folder, write
 from aelab.runs import folder as run_folder
 from aelab.runs.again import evaluate_again
+from aelab.runs.job import Job, files_of
+from aelab.runs.scoring import score
 
 ROWLESS = ("sample", "export")  # they take no rows
-SCORES = "training_scores.npy"  # of a run folder: the score of each training row, sorted
-JOINT = "training_joint.npz"  # the same of score.by=joint, and the density
-
-
-class Job(NamedTuple):
-    """A model, the rows it is applied to, and what the command says of how."""
-
-    applied: Applied
-    rows: Any  # an Incoming; None where the task takes no rows
-    folder: Path
-    cfg: DictConfig
-
-    def blocks(self, words: str) -> Iterator[tuple[int, Any, Samples]]:
-        """Number of the first row, rows as they stand in the file, inputs; some at a time."""
-        n, step = self.rows.n, self.applied.at_once
-        for start in bar(range(0, n, step), words):
-            rows = self.rows.take(start, min(start + step, n))
-            yield start, rows, self.applied.inputs(rows, self.rows.at, start)
 
 
 def use(cfg: DictConfig, overrides: list[str]) -> list[str]:
@@ -223,149 +202,6 @@ def numbers_of(job: Job) -> Tensor | None:
     return torch.tensor([known[label] for label in words])
 
 
-def score(job: Job, out: Path) -> list[str]:
-    """How strange each row is, beside the training rows, and which of its features are least as expected."""
-    wanted, applied = job.cfg.score, job.applied
-    if not 0 < wanted.quantile < 1:
-        raise UserError(f"score.quantile: must be between 0 and 1, got {wanted.quantile}")
-    features = applied.schema.features
-    top = min(wanted.top, len(features)) if applied.model.reconstructs else 0
-    score_of, known = scorer(job)
-    threshold = float(np.quantile(known, wanted.quantile)) if wanted.threshold is None else wanted.threshold
-    scores: list[np.ndarray] = []
-
-    def pieces() -> Iterator[Piece]:
-        for start, rows, samples in job.blocks("scoring"):
-            values = score_of(samples)
-            scores.append(values)
-            columns = {"row": np.arange(start, start + len(values))} | files_of(job.rows, start, len(values))
-            columns["score"] = values
-            columns["percentile"] = 100 * np.searchsorted(known, values, side="right") / len(known)
-            columns["outlier"] = values > threshold
-            columns |= strangest(applied, rows, samples, top)
-            yield Piece(partial(dict, columns), values)
-
-    write(out, job.rows.n, pieces())
-    whole = np.concatenate(scores)
-    kind = "−log p(x), nats" if applied.model.has_log_p else "squared error, in the model's units"
-    kind = "−log p(x, code), nats up to a constant" if wanted.by == "joint" else kind
-    lines = [
-        f"{out}  ({len(whole)} rows, {int((whole > threshold).sum())} outliers: score above {threshold:.6g}, {kind})"
-    ]
-    return lines + against_labels(whole, job.rows.labels(), wanted.outlier)
-
-
-def strangest(applied: Applied, rows: Any, samples: Samples, top: int) -> dict[str, np.ndarray]:
-    """The ``top`` features of each row: name, value, expected value, share of the row's squared error."""
-    if not top:
-        return {}
-    schema, expected = applied.schema, applied.expected(applied.codes(samples))
-    errors = (expected - samples.x).square()
-    errors = errors if samples.observed is None else errors * samples.observed
-    parts = schema.by_feature(errors.numpy())
-    first = np.argsort(-parts, axis=1, kind="stable")[:, :top]
-    names, whole = np.array(schema.features), np.maximum(parts.sum(1), np.finfo(np.float32).tiny)
-    decoded = schema.decode(expected.numpy())
-    columns: dict[str, np.ndarray] = {}
-    for i in range(top):
-        place = first[:, i]
-        columns[f"feature{i + 1}"] = names[place]
-        columns[f"value{i + 1}"] = schema.cells(rows, place)
-        columns[f"expected{i + 1}"] = schema.cells(decoded, place)
-        columns[f"share{i + 1}"] = np.take_along_axis(parts, place[:, None], 1)[:, 0] / whole
-    return columns
-
-
-def scorer(job: Job) -> tuple[Callable[[Samples], np.ndarray], np.ndarray]:
-    """What scores rows, and the scores of the training rows, sorted.
-
-    Both are kept in the run folder, so that the training rows need not be there again.
-    """
-    applied, by = job.applied, job.cfg.score.by
-    if by == "own":
-        known = kept(job.folder / SCORES, lambda: np.sort(own_scores(job)), as_npy)
-        return lambda samples: applied.score(samples).numpy(), known
-    if by != "joint":
-        raise UserError(f"score.by: must be own or joint, got {by}")
-    applied.refuse_without_decoder()
-    made = kept(job.folder / JOINT, lambda: fitted(job), as_npz)
-    density = JointDensity(*(torch.from_numpy(made[name]) for name in JointDensity._fields))
-    return lambda samples: joint_score(applied, density, samples), made["scores"]
-
-
-def kept(path: Path, make: Callable[[], Any], as_bytes: Callable[[Any], bytes]) -> Any:
-    """What the file ``path`` holds, made where it is missing or damaged."""
-    if path.exists():
-        try:
-            found = np.load(path, allow_pickle=False)
-            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
-        except (OSError, ValueError, zipfile.BadZipFile):
-            log.warn(f"{path} is damaged; it is made again")
-    made = make()
-    files.write_whole(path, lambda part: part.write_bytes(as_bytes(made)))
-    return made
-
-
-def own_scores(job: Job) -> np.ndarray:
-    parts = training_samples(job, "scoring the training rows")
-    return np.concatenate([job.applied.score(samples).numpy() for samples in parts])
-
-
-def fitted(job: Job) -> dict[str, np.ndarray]:
-    """The density of the training rows and their codes, and their scores under it."""
-    parts = list(training_samples(job, "encoding the training rows"))
-    seen = [samples.observed for samples in parts if samples.observed is not None]
-    observed = torch.cat(seen) if seen else None
-    codes = torch.cat([job.applied.codes(samples) for samples in parts])
-    density = fit_joint(codes, torch.cat([samples.x for samples in parts]), observed)
-    scores = np.sort(np.concatenate([joint_score(job.applied, density, samples) for samples in parts]))
-    return {name: tensor.numpy() for name, tensor in density._asdict().items()} | {"scores": scores}
-
-
-def joint_score(applied: Applied, density: JointDensity, samples: Samples) -> np.ndarray:
-    return minus_log_joint(density, applied.codes(samples), applied.squared_errors(samples)).numpy()
-
-
-def training_samples(job: Job, words: str) -> Iterator[Samples]:
-    """The training rows of the run, some at a time, as its model takes them."""
-    cfg = run_folder.read_config(job.folder, "run")
-    node = dict(plain(cfg.data)) | {"binarize": "none"}
-    with log.phase(f"reading {cfg.data.name}"):
-        train: Split = build(node, "data", seed=cfg.seed, batch_size=1, below=[]).train
-    for start in bar(range(0, len(train.x), job.applied.at_once), words):
-        part = train.at(slice(start, start + job.applied.at_once))
-        yield Samples((part.x > 0.5).float() if job.applied.threshold else part.x, part.observed)
-
-
-def as_npz(arrays: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def as_npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def against_labels(scores: np.ndarray, labels: np.ndarray | None, outlier: str | None) -> list[str]:
-    """ROC-AUC and average precision, where there are two labels, or one that is said to be the outliers'."""
-    if labels is None:
-        return []
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    names, counts = np.unique(labels.astype(str), return_counts=True)
-    if outlier is None and len(names) != 2:
-        return []
-    outlier = str(names[counts.argmin()]) if outlier is None else str(outlier)
-    strange = labels.astype(str) == outlier
-    if not 0 < strange.sum() < len(strange):
-        raise UserError(f"score.outlier: {outlier!r} must be the label of some rows, of {', '.join(names[:9])}")
-    auc, precision = roc_auc_score(strange, scores), average_precision_score(strange, scores)
-    return [f"label {outlier!r}, {int(strange.sum())} rows: ROC-AUC {auc:.4f}, average precision {precision:.4f}"]
-
-
 # --- rows in their own units --------------------------------------------------------------------------------------
 
 
@@ -387,7 +223,3 @@ def piece_of(schema: Schema, x: Tensor, names: dict[str, np.ndarray] | None = No
         return images if images.ndim == 3 else np.moveaxis(images, 1, -1)
 
     return Piece(columns, decoded, pixels, names["file"].tolist() if names else None)
-
-
-def files_of(rows: Incoming, start: int, n: int) -> dict[str, np.ndarray]:
-    return {} if rows.files is None else {"file": np.array(rows.files[start : start + n])}

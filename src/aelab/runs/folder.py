@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from aelab.models.base import Model
     from aelab.rbm.layer import Layer
 
+SCORES = "training_scores.npy"  # the score of each training row, sorted, once task=score has asked for it
+JOINT = "training_joint.npz"  # the same of score.by=joint, and the density
+
 
 @contextmanager
 def claimed(folder: Path, key: str) -> Iterator[None]:
@@ -58,7 +61,7 @@ def begin(folder: Path, settings: str) -> None:
     config = folder / "config.yaml"
     if config.exists() and config.read_text() == settings and not (folder / "metrics.json").exists():
         return
-    for name in (files.SUMS, "metrics.json", "training_scores.npy", "training_joint.npz"):
+    for name in (files.SUMS, "metrics.json", SCORES, JOINT):
         (folder / name).unlink(missing_ok=True)
     files.write_text(config, settings)
     files.write_sums(folder, {"config.yaml": settings})

@@ -119,5 +119,5 @@ def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Model | None:
 
 
 def size_key(plan: Plan) -> str:
-    """The key that says how many units a stage has, which the chain's own stands for."""
+    """The stage's key for its number of units, in whose place the chain's own key is typed."""
     return next((key for part in plan.parts for key in part.by_key if part.place_of(key)), "model")

@@ -79,7 +79,7 @@ def what_it_is(cfg: DictConfig) -> str:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below ``folder``; one that a run at work takes away meanwhile counts nothing."""
+    """Bytes of all files below ``folder``; files that vanish meanwhile, because a run is at work, count nothing."""
     sizes: dict[int, int] = {}
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):

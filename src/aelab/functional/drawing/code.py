@@ -20,7 +20,7 @@ PRIOR = 2.0  # standard deviations of the circle: 86 % of N(0, 1) in two dimensi
 
 
 def code_scatter(title: str, code: Tensor, labels: Tensor | None, normal_prior: bool) -> Sheet:
-    """``code`` (samples, units) as it is, or its first two principal components, on equal axes; a colour a label.
+    """``code`` (samples, units) as it is, or its first two principal components, on equal axes; one colour per label.
 
     With a ``normal_prior`` N(0, 1) of the code, the circle that holds 86 % of it, seen from the same side.
     """
