@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers import CONF, OPTIONS, command, made_layers, small
 from helpers import aelab as aelab_command
+from omegaconf import OmegaConf
 
 import aelab.runs.checkpoint
 import aelab.runs.train
@@ -180,6 +181,21 @@ def test_a_finished_run_goes_on_for_more_epochs(made_data, tmp_path, capsys):
     assert run_folder.read_config(short).train.epochs == 4
     assert run_folder.read_config(short).resume is None
     assert_same(results(short), results(long))
+
+
+@pytest.mark.parametrize(
+    "key", ["score", "score.by", "figures.dpi", "sample.steps", "evaluate.nll_samples", "hardware.threads"]
+)
+def test_a_run_from_before_there_was_a_key_goes_on_with_its_default(key, made_data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    aelab.runs.train.run(small(epochs=1), folder, "aelab")
+    cfg = run_folder.read_config(folder)
+    *path, last = key.split(".")
+    node = OmegaConf.select(cfg, ".".join(path)) if path else cfg
+    del node[last]
+    run_folder.begin(folder, OmegaConf.to_yaml(cfg))
+    assert aelab_command(capsys, f"resume={folder}", "train.epochs=2").status == 0
+    assert OmegaConf.select(run_folder.read_config(folder), key) == OmegaConf.select(small(), key)
 
 
 def test_the_command_killed_from_outside(made_data, tmp_path, capsys):

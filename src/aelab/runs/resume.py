@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab import log, signals
 from aelab.config.overrides import plain, quoted, typed
-from aelab.config.schema import role_of_override, roots, that_change
+from aelab.config.schema import role_of_override, roots, that_change, untyped
 from aelab.config.targets import packages, refuse_strangers
 from aelab.errors import UserError
 from aelab.runs import folder as run_folder
@@ -26,11 +26,12 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
     refuse_strangers(plain(old), cfg.trust, "resume")
     if "chain" in old and old.chain.stages:
         raise UserError(f"resume: {folder} is a chain's; give its own command again, see {folder / 'command.txt'}")
+    grown = {*roots(resumable=True), *(name for name in cfg if name not in untyped())}  # may have got keys since
     with open_dict(old):
         for name, node in cfg.items():
             if name not in old:
                 old[name] = node
-            elif name in roots(resumable=True) and "_target_" not in node:
+            elif isinstance(node, DictConfig) and name in grown and "_target_" not in node:
                 old[name] = OmegaConf.merge(OmegaConf.to_container(node), old[name])  # whose keys may be others
     for override in overrides:
         key = override.lstrip("+~").split("=")[0]
