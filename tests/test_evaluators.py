@@ -13,7 +13,8 @@ from aelab import files
 from aelab.config.build import build, made_from_layers
 from aelab.data.arrays import Arrays
 from aelab.results.evaluation import build_evaluators, evaluate
-from aelab.runs.train import run
+from aelab.runs.assembly import build_in_training
+from aelab.runs.train import run, stands_on
 
 MODELS = [option for option in OPTIONS if option.startswith("model=")]
 DATA = {"one test image": 0, "one class": 1, "constant images": 2}
@@ -126,9 +127,11 @@ def test_a_loaded_model_is_measured_as_the_run_was(option, tmp_path, made_data):
     metrics = run(cfg, tmp_path / "run", command())
     model = aelab.load(tmp_path / "run").model
     data = build(cfg.data, "data", seed=cfg.seed, batch_size=cfg.train.batch_size, below=model.below)
-    assert evaluate(model, data, build_evaluators(cfg.evaluate)) == {
-        name: value for name, value in metrics.items() if name.startswith("test/")
-    }
+    to_train = build_in_training(cfg, data, stands_on(cfg, tmp_path / "run"))
+    again = evaluate(model, data, build_evaluators(cfg.evaluate))
+    assert again == {name: metrics[name] for name in again}
+    assert {name for name in metrics if name.startswith("test/")} <= again.keys()
+    assert {name for name in metrics if name.startswith("val/")} - again.keys() == to_train.names_validated(data)
     assert ("test/psnr_gained" in metrics) == (option == "model=autoencoder")
 
 

@@ -46,8 +46,15 @@ def test_slurm_without_slurm_is_one_line(capsys, monkeypatch, tmp_path):
     assert outcome.status == 1 and "there is no srun here; take submitit_local" in outcome.error[-1]
 
 
-def test_a_misspelt_objective_is_missed_after_the_first_epoch(capsys, tmp_path):
-    words = ["logger=csv", "data.train_size=48", "data.validation=16", "train.batch_size=16"]
+@pytest.mark.parametrize("key", ["objective", "train.monitor"])
+def test_a_misspelt_metric_of_validation_is_missed_before_training(key, capsys, tmp_path):
+    outcome = aelab(capsys, "logger=csv", f"{key}=val/los", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.status == 1 and not list((tmp_path / "run").glob("*"))
+    assert outcome.error[-1].startswith(f"aelab: {key}: this model logs no val/los; take one of val/loss")
+
+
+def test_one_that_a_callback_may_log_is_missed_after_the_first_epoch(capsys, tmp_path):
+    words = ["logger=csv", "data.train_size=48", "data.validation=16", "train.batch_size=16", "callbacks=statistics"]
     outcome = aelab(capsys, *words, "objective=val/los", f"hydra.run.dir={tmp_path / 'run'}")
     assert outcome.status == 1 and not (tmp_path / "run" / "last.ckpt").exists()
     assert outcome.error[-1].startswith("aelab: objective: this model logs no val/los; take one of val/loss")

@@ -16,10 +16,11 @@ from aelab.rbm.layer import load_layers
 from aelab.results import figures
 
 CHOICES = [[o] for o in OPTIONS if o.startswith(("model=", "model/network=", "data=", "corruption="))]
-CHOICES += [["model=vae", "model.n_code=2"], ["model.n_code=1"], ["model=rbm", "below={below}"]]
+CHOICES += [["model=vae", "model.n_code=2"], ["model.n_code=1"], ["model.n_code=2"], ["model=rbm", "below={below}"]]
 OWN = "data.path=${{oc.env:AELAB_DATA}}/own/"
 COLOURED = (
     ["model=vae", "model.n_code=2"],
+    ["model.n_code=2"],
     ["model=rbm"],
     ["model/network=conv", "corruption=blocks"],
     ["data.shift=1"],
@@ -99,6 +100,19 @@ def test_what_kinds_of_run_have_of_their_own(below, made_data):
     for choice, expected in kinds.items():
         model, data = untrained([choice], below)
         assert expected <= figures.run_figures(model, data, HISTORY, {"test/loss": 1.0}).keys(), choice
+
+
+def test_the_map_of_a_code_is_decoded_where_the_codes_lie_first_unit_to_the_right_second_upwards(below, made_data):
+    model, data = untrained(["model.n_code=2"], below)
+    assert "code_map" in figures.run_figures(model, data, HISTORY, {"test/loss": 1.0})
+    code, seen = torch.randn(500, 2) * torch.tensor([1.0, 10.0]), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "decode", lambda rows: (seen.append(rows), torch.rand(len(rows), 64))[1])
+        figures.code_map(model, data, code)
+    grid = torch.cat(seen).unflatten(0, (figures.MAP_SIDE, figures.MAP_SIDE))
+    low, high = (code.quantile(q, dim=0) for q in (figures.TAIL, 1 - figures.TAIL))
+    torch.testing.assert_close(grid[0, 0], torch.stack([low[0], high[1]]))
+    torch.testing.assert_close(grid[-1, -1], torch.stack([high[0], low[1]]))
 
 
 def test_a_stack_is_seen_from_the_pixels_up(below, made_data):

@@ -55,9 +55,9 @@ def test_l0_counts_active_units_and_dead_ones_are_active_for_no_image():
     assert lifetime_frequency(Made(), data, 0.0).tolist() == [1.0, 0.5, 0.0, 1.0]
 
 
-def test_a_run_reports_active_units_dead_units_and_unexplained_variance(tmp_path):
+def test_a_run_reports_active_units_dead_units_and_explained_variance(tmp_path):
     metrics = train(small("model=sparse"), tmp_path, "aelab")
-    assert metrics["test/fvu"] > 0 and 0 <= metrics["test/dead_fraction"] <= 1
+    assert metrics["test/explained_variance"] < 1 and 0 <= metrics["test/dead_fraction"] <= 1
     assert 0 <= metrics["test/l0"] <= 12
     assert metrics["test/sparsity"] > 0
     assert (tmp_path / "figures" / "lifetime_sparsity.png").exists()

@@ -156,8 +156,3 @@ def test_auxiliary_loss_is_zero_when_every_unit_is_alive():
 def test_l0_counts_active_units_a_row(code):
     assert sparsity.l0(sparsity.top_k(code, 7)).item() == 7.0
     assert sparsity.l0(torch.tensor([[0.0, -1.0], [0.0, 0.0]])).item() == 0.5
-
-
-def test_fraction_of_variance_unexplained_is_one_for_the_mean_and_zero_for_the_data(code):
-    assert sparsity.fraction_of_variance_unexplained(code, code).item() == 0.0
-    assert sparsity.fraction_of_variance_unexplained(code, code.mean(0)).item() == pytest.approx(1.0)

@@ -15,6 +15,7 @@ from aelab.results.figures import Style
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job
 from aelab.sweep.pictures import draw
+from aelab.sweep.seeds import enough
 
 LONG = "chain.finetune.data.source.a_setting_with_a_rather_long_name"
 
@@ -115,4 +116,18 @@ def test_how_many_code_units_is_answered_by_a_picture_beside_pca(capsys, tmp_pat
     assert outcome.status == 0, outcome.error
     assert (tmp_path / "seeds.png").exists()
     lines = (tmp_path / "leaderboard.csv").read_text().splitlines()
-    assert "test/pca_squared_error" in lines[0] and sum("mean ± sd" in line for line in lines) == 2
+    assert "val/pca_explained_variance" in lines[0] and sum("mean ± sd" in line for line in lines) == 2
+    assert "val/explained_variance: of model.n_code, 80 % by none" in outcome.output
+    assert "val/pca_explained_variance: of model.n_code, 80 % by none" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_which_width_is_enough_is_read_off_the_means_over_seeds(tmp_path):
+    """At 4 the seeds' mean is over .8, though one of them is below; at 8 it is over .9."""
+    kept = {(2, 0): 0.5, (2, 1): 0.9, (4, 0): 0.78, (4, 1): 0.86, (8, 0): 0.9, (8, 1): 0.94}
+    jobs = [
+        Job(number, tmp_path, [f"model.n_code={width}", f"seed={seed}"], "done", [value], 1.0, "")
+        for number, ((width, seed), value) in enumerate(kept.items())
+    ]
+    (line,) = enough(Board(jobs, ["val/explained_variance"], "maximize"))
+    assert line == "val/explained_variance: of model.n_code, 80 % from 4, 90 % from 8, 95 % by none"
+    assert enough(Board(jobs, ["val/loss"], "minimize")) == []

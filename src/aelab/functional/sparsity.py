@@ -93,8 +93,3 @@ def auxiliary_loss(residual: Tensor, pre_code: Tensor, dead: Tensor, decoder_wei
 def l0(code: Tensor) -> Tensor:
     """Active units, those that are not 0, a row: the mean over the batch."""
     return (code != 0).sum() / len(code)
-
-
-def fraction_of_variance_unexplained(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Σ (x − x̂)² / Σ (x − mean x)², means over the rows of ``x`` (batch, input): 0 is perfect, 1 is the mean alone."""
-    return (x - x_hat).square().sum() / (x - x.mean(0)).square().sum()

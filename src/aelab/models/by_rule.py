@@ -51,6 +51,13 @@ class ByRule(Model):
         """Metrics of the variant's own from a few training and validation samples (rows)."""
         return {}
 
+    @torch.no_grad()
+    def names_validated(self, data: Data) -> set[str]:
+        few = data.train_for_evaluation.x[:2], data.val.x[:2]
+        with torch.random.fork_rng([]):
+            own = {name for name in self.epoch_metrics(*few) if name.startswith("val/")}
+        return super().names_validated(data) | own
+
     def over_devices(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """The mean over all devices, each with its share of the minibatch: one message for all tensors."""
         if self._trainer is None or self.trainer.world_size == 1:

@@ -67,12 +67,9 @@ class Sparse(Autoencoder):
 
 
 def sparse_metrics(model: Model, data: Data, active_above: float) -> dict[str, float]:
-    """``l0``: units active per image; ``dead_fraction``: active for none; ``fvu``: Σ (x − x̂)² / Σ (x − mean x)²."""
+    """``l0``: code units active per image; ``dead_fraction``: the share of those active for none."""
     frequency = lifetime_frequency(model, data, active_above)
-    x_hat = torch.cat([model.reconstruct(batch.x) for batch in data.test.batches()])
-    fvu = sparsity.fraction_of_variance_unexplained(data.test.x, x_hat)
-    metrics = {"l0": frequency.sum(), "dead_fraction": (frequency == 0).float().mean(), "fvu": fvu}
-    return {name: float(value) for name, value in metrics.items()}
+    return {"l0": float(frequency.sum()), "dead_fraction": float((frequency == 0).float().mean())}
 
 
 def sparse_figures(model: Model, data: Data, active_above: float) -> Figures:

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Split, seed_of
+from aelab.data.batches import Batch, Data, Split, seed_of
 from aelab.data.hooks import WITHIN, listeners
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
@@ -257,6 +257,15 @@ class Trained(pl.LightningModule):
         self._validated = {f"val/{name}": value for name, value in self.means_over(split, watched=True).items()}
         options: dict[str, Any] = {"sync_dist": self.trainer.world_size > 1, "batch_size": len(split.x)}
         self.log_dict(self._validated, logger=False, **options)
+
+    @torch.no_grad()
+    def names_validated(self, data: Data) -> set[str]:
+        """The names ``val/…`` that an epoch will log; nothing is changed, no draw of training either."""
+        training = self.training
+        with torch.random.fork_rng([]):
+            names = self.eval().means_over(data.val, watched=True)
+        self.train(training)
+        return {f"val/{name}" for name in names}
 
     def means_over(self, split: Split, watched: bool) -> dict[str, Tensor]:
         """``loss`` and its terms over a whole split, clean, and if ``watched`` the ``validation_metrics``.

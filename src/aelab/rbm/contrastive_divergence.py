@@ -54,7 +54,7 @@ def contrastive_divergence(
         h_data, h = sample_h_given_v(v, rbm)
     else:
         h_data, h = mean_h_given_v(v, rbm), sample_h_given_v(chains, sampled)[1]
-    v_model: Tensor
+    v_model = v  # the first step is from the hidden units that the data drove
     for step in range(steps):
         h = h if step == 0 else sample_h_given_v(v_model, sampled)[1]
         v_model = mean_v_given_h(h, sampled) if mean_field_visible else sample_v_given_h(h, sampled)[1]

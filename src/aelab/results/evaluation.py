@@ -19,7 +19,10 @@ log = logging.getLogger("aelab")
 
 
 class Evaluator(Protocol):
-    """Measures a model: name → number, names without the prefix ``test/``."""
+    """Measures a model: name → number; ``test/`` is put before a name unless it says another set, as ``val/…``.
+
+    The latter stand in ``of_validation``, if it has that: they are no metrics of an epoch.
+    """
 
     def __call__(self, model: Model, data: Data) -> dict[str, float]: ...
 
@@ -31,6 +34,13 @@ def build_evaluators(nodes: Mapping[str, Any]) -> dict[str, Evaluator]:
         if not callable(evaluator):
             raise UserError(f"evaluate.{name}: a {type(evaluator).__name__} cannot be called with a model and data")
     return built
+
+
+def of_epochs(objective: str, evaluators: Mapping[str, Evaluator]) -> list[str]:
+    """The names in ``objective`` that are metrics of each epoch, and not of a test."""
+    later = {name for evaluator in evaluators.values() for name in getattr(evaluator, "of_validation", ())}
+    names = map(str.strip, objective.split(","))
+    return [name for name in names if not name.startswith("test/") and name not in later]
 
 
 @torch.no_grad()
@@ -45,8 +55,8 @@ def evaluate(model: Model, data: Data, evaluators: Mapping[str, Evaluator]) -> d
     for name, evaluator in {"loss": OfTheModel(), **evaluators}.items():
         torch.manual_seed(0)  # a model that samples is tested on the same draws each time, whatever else is measured
         with alone(f"evaluate.{name}"):
-            found = {f"test/{figure}": float(value) for figure, value in evaluator(model, data).items()}
-            metrics |= finite(found)
+            found = evaluator(model, data)
+            metrics |= finite({name if "/" in name else f"test/{name}": float(found[name]) for name in found})
     return metrics
 
 

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aelab.data.batches import Batch, Data
+from aelab.data.parts import EVALUATION_BATCH
 from aelab.files import write_whole
 from aelab.functional.drawing.code import MAX_POINTS, code_scatter, point_clouds
 from aelab.functional.drawing.curves import loss_curves
 from aelab.functional.drawing.filters import filters, silent_units
-from aelab.functional.drawing.images import image_rows, is_image
+from aelab.functional.drawing.images import image_mosaic, image_rows, is_image
 from aelab.functional.drawing.sheet import Sheet, number
 from aelab.functional.drawing.sheet import save as save_figure
 from aelab.functional.drawing.units import confusion, errors, feature_errors
@@ -26,6 +27,8 @@ from aelab.results.metrics import codes
 from aelab.results.study_figures import statistics_figures
 
 COLUMNS = 10  # images in a row
+MAP_SIDE = 20  # images along a side of the code's map
+TAIL = 0.02  # of the samples' values of a code unit, how many lie beyond either edge of the map
 WATCHED = 1000  # samples by which a unit is found silent
 MERITS = {  # figure of merit → how it is said, the first that a run has
     "class_error": "{} % errors",
@@ -63,6 +66,8 @@ def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics:
     title = f"The code of {min(len(code), MAX_POINTS)} test samples"
     labels = None if data.n_classes is None else data.test.y  # without classes y may be what is to be predicted
     drawn["code"] = code_scatter(title, code, labels, model.normal_prior)
+    if images and model.reconstructs and code.shape[1] == 2 and not model.normal_prior:  # which has a map of its own
+        drawn["code_map"] = code_map(model, data, code)
     if model.classifies and labels is not None:
         drawn["confusion"] = confusion_figure(model, data)
     drawn |= model.figures(data)
@@ -116,9 +121,11 @@ def corrupted(model: Model, data: Data, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def error_figure(model: Model, data: Data) -> Sheet:
     """How the errors of the test samples are spread, and the samples with the largest and the smallest."""
-    error = torch.cat([
-        (data.to_pixels(model.reconstruct(batch.x)) - pixels).square().sum(1) for batch, pixels in beside_pixels(data)
-    ])  # fmt: skip
+    parts = []
+    for batch, pixels in beside_pixels(data):
+        squares = (data.to_pixels(model.reconstruct(batch.x)) - pixels).square()
+        parts.append((squares if batch.observed is None else squares * batch.observed).sum(1))
+    error = torch.cat(parts)
     order = error.argsort(descending=True)
     chosen = {"worst": order[:COLUMNS], "best": order.flip(0)[:COLUMNS]}
     shown = []
@@ -138,6 +145,17 @@ def beside_pixels(data: Data) -> Iterator[tuple[Batch, Tensor]]:
         done += len(batch.x)
 
 
+def code_map(model: Model, data: Data, code: Tensor) -> Sheet:
+    """What a point of the code's plane decodes to, where the codes (samples, 2) of the test samples lie."""
+    low, high = (code.float().quantile(q, dim=0) for q in (TAIL, 1 - TAIL))
+    first, second = (torch.linspace(float(a), float(b), MAP_SIDE) for a, b in zip(low, high))
+    grid = torch.cartesian_prod(second.flip(0), first).flip(1).to(code)  # line by line, the second unit downwards
+    pixels = data.to_pixels(torch.cat([model.decode(part) for part in grid.split(EVALUATION_BATCH)]))
+    names = [f"code unit {i + 1}, from {number(float(low[i]))} to {number(float(high[i]))}" for i in range(2)]
+    title = f"The code's plane, decoded, where {100 - 200 * TAIL:.0f} % of the test samples lie"
+    return image_mosaic(title, pixels, data.pixel_shape, MAP_SIDE, *names)
+
+
 def features_figure(model: Model, data: Data) -> Sheet:
     """Which features are reconstructed how well, beside PCA with as many components."""
     by = {type(model).__name__: model.reconstruct}
@@ -147,11 +165,12 @@ def features_figure(model: Model, data: Data) -> Sheet:
         by[f"PCA, {components} components"] = lambda x: reconstruct_pca(pca, x).to(x)
     found = {}
     for name, reconstruct in by.items():
-        squares = torch.zeros(data.test.x.shape[1], device=data.test.x.device)
+        squares, counts = torch.zeros(2, data.test.x.shape[1], device=data.test.x.device)
         for batch in data.test.batches():
-            observed = 1 if batch.observed is None else batch.observed
+            observed = torch.ones_like(batch.x) if batch.observed is None else batch.observed.float()
             squares += ((reconstruct(batch.x) - batch.x).square() * observed).sum(0)
-        mean = (squares / len(data.test.x)).cpu().numpy()[None]
+            counts += observed.sum(0)
+        mean = (squares / counts.clamp(min=1)).cpu().numpy()[None]
         found[name] = torch.from_numpy(data.schema.by_feature(mean)[0])
     title = f"Mean squared errors of {len(data.test.x)} test samples, by feature"
     return feature_errors(title, data.schema.features, found, "squared error, scaled feature")

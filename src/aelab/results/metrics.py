@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -25,15 +26,23 @@ Figures = dict[str, float]
 def fidelity(data: Data, reconstruct: Callable[[Tensor], Tensor]) -> Figures:
     """``squared_error``: Σ (x̂ − x)² over inputs, averaged over test samples; ``psnr`` = 10 log₁₀ span² / mean, dB.
 
-    The span is that of the data; data that are all the same have none, and 1 is taken.
+    The span is that of the data; data that are all the same have none, and 1 is taken. Missing values count nowhere.
     """
-    x = data.test.x
     low, high = data.ends
     span = float(high.max() - low.min()) or 1.0
-    squares = sum(float((reconstruct(b.x) - b.x).double().square().sum()) for b in data.test.batches())
-    error = squares / len(x)
-    psnr = 10 * math.log10(span**2 * x.shape[1] / error) if error else math.inf
-    return {"squared_error": error, "psnr": psnr}
+    squares, n_values = summed_squares(data.test, reconstruct)
+    psnr = 10 * math.log10(span**2 * n_values / squares) if squares else math.inf
+    return {"squared_error": squares / len(data.test.x), "psnr": psnr}
+
+
+def summed_squares(split: Split, reconstruct: Callable[[Tensor], Tensor]) -> tuple[float, int]:
+    """Σ (x̂ − x)² over all observed values of ``split``, and how many those are."""
+    squares, n_values = 0.0, 0
+    for batch in split.batches():
+        error = (reconstruct(batch.x) - batch.x).double().square()
+        squares += float((error if batch.observed is None else error * batch.observed).sum())
+        n_values += error.numel() if batch.observed is None else int(batch.observed.sum())
+    return squares, n_values
 
 
 class OfTheModel:
@@ -52,11 +61,46 @@ class PrincipalComponents:
     """``pca_squared_error``: :func:`fidelity` of PCA with as many components as the code has units."""
 
     def __call__(self, model: Model, data: Data) -> Figures:
-        n_code = model.encode(data.test.x[:1]).shape[1]
-        if not model.reconstructs or n_code >= min(data.train.x.shape):
+        pca = baseline(model, data)
+        return {"pca_squared_error": fidelity(data, pca)["squared_error"]} if pca else {}
+
+
+class ExplainedVariance:
+    """``explained_variance`` = 1 − Σ (x̂ − x)² / Σ (x − x̄)², x̄ the mean of the set; ``pca_explained_variance``: PCA's.
+
+    Of the test set, and as ``val/…`` of the validation set, by which the width of a code is chosen. A set whose samples
+    are all the same has no variance to explain, and no figure.
+    """
+
+    of_validation = ("val/explained_variance", "val/pca_explained_variance")
+
+    def __call__(self, model: Model, data: Data) -> Figures:
+        if not model.reconstructs:
             return {}
-        pca = data.pca(n_code)
-        return {"pca_squared_error": fidelity(data, lambda x: reconstruct_pca(pca, x))["squared_error"]}
+        pca, found = baseline(model, data), {}
+        by = {"explained_variance": model.reconstruct} | ({"pca_explained_variance": pca} if pca else {})
+        for prefix, split in (("", data.test), ("val/", data.val)):
+            mean = mean_of(split)
+            spread, _ = summed_squares(split, mean.expand_as)
+            for name, reconstruct in by.items():
+                if spread:
+                    found[prefix + name] = 1 - summed_squares(split, reconstruct)[0] / spread
+        return found
+
+
+def baseline(model: Model, data: Data) -> Callable[[Tensor], Tensor] | None:
+    """Reconstruction by PCA with as many components as the code has units; None where that would be all there are."""
+    n_code = model.encode(data.test.x[:1]).shape[1]
+    if not model.reconstructs or n_code >= min(data.train.x.shape):
+        return None
+    return partial(reconstruct_pca, data.pca(n_code))
+
+
+def mean_of(split: Split) -> Tensor:
+    """The mean of the observed values of each input, (input,)."""
+    if split.observed is None:
+        return split.x.mean(0)
+    return (split.x * split.observed).sum(0) / split.observed.sum(0).clamp(min=1)
 
 
 class Restoration:

@@ -67,4 +67,5 @@ def evaluate_again(
     if test is not None:
         data.test_on(test)
     with log.phase("testing"):
-        return evaluate(model, data, evaluators)
+        found = evaluate(model, data, evaluators)
+    return {name: value for name, value in found.items() if name.startswith("test/")}

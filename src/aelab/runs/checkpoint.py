@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,30 @@ class EpochEnd(Checkpoint):
     A checkpoint is saved only when every weight is finite, so last.ckpt is always one to go on from. The rows are part
     of the checkpoint: a resumed run's history is that of an unbroken one. Before the first of them the folder is given
     ``settings``, the config.yaml of the run as it goes on: a run that is refused before has changed nothing. A metric
-    that a sweep compares by, of the ``objective``, is missed here and not when training is over.
+    that epochs are compared by, or a sweep's runs (the ``objective``), is missed here and not when training is over.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str, objective: str):
+    def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str, objective: Sequence[str]):
         self.folder, self.monitor, self.mode, self.settings = folder, monitor, mode, settings
-        self.watching = {"train.monitor": [monitor]}
-        self.watching["objective"] = [n for n in map(str.strip, objective.split(",")) if not n.startswith("test/")]
+        self.watching = {"train.monitor": [monitor], "objective": objective}
         self.rows: list[dict[str, float]] = []
         self.best = math.inf if mode == "min" else -math.inf
         self.best_epoch: int | None = None
         self.begun = False
         self.synced = time.monotonic()
+
+    @property
+    def of_validation(self) -> set[str]:
+        """The metrics of the validation set that are compared by."""
+        return {name for names in self.watching.values() for name in names if name.startswith("val/")}
+
+    def miss(self, logged: Collection[str], prefix: str = "") -> None:
+        """Raise ``UserError`` for a metric that is compared by, begins with ``prefix``, and is not ``logged``."""
+        for key, names in self.watching.items():
+            for name in names:
+                if name.startswith(prefix) and name not in logged:
+                    known = ", ".join(sorted(m for m in logged if m.startswith("val/")))
+                    raise UserError(f"{key}: this model logs no {name}; take one of {known}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch, "monitor": self.watched}
@@ -57,11 +70,7 @@ class EpochEnd(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        for key, names in self.watching.items():
-            for name in names:
-                if name not in metrics:
-                    known = ", ".join(sorted(m for m in metrics if m.startswith("val/")))
-                    raise UserError(f"{key}: this model logs no {name}; take one of {known}")
+        self.miss(metrics)
         for name, weight in model.state_dict().items():
             if not bool(torch.isfinite(weight).all()):
                 raise UserError(

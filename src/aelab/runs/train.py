@@ -73,7 +73,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
 
     from aelab.rbm.layer import save_layers
     from aelab.results.directions import mode_of
-    from aelab.results.evaluation import build_evaluators
+    from aelab.results.evaluation import build_evaluators, of_epochs
     from aelab.results.report import refuse_misspelt
     from aelab.runs.assembly import build_data, build_in_training
     from aelab.runs.callbacks import build_callbacks, refusal
@@ -106,9 +106,12 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     evaluators = build_evaluators(cfg.evaluate)
     clock = Clock()
     text = OmegaConf.to_yaml({**cfg, "resume": None})
-    ends = EpochEnd(folder, cfg.train.monitor, mode_of(cfg.train.monitor, cfg.train.mode), text, cfg.objective)
-    callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *while_training(evaluators)]
-    callbacks += build_callbacks(cfg.callbacks, folder)
+    mode = mode_of(cfg.train.monitor, cfg.train.mode)
+    ends = EpochEnd(folder, cfg.train.monitor, mode, text, of_epochs(cfg.objective, evaluators))
+    more = while_training(evaluators) + build_callbacks(cfg.callbacks, folder)
+    if not more and ends.of_validation - {"val/loss"}:  # nobody else logs anything
+        ends.miss(model.names_validated(data), "val/")
+    callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *more]
     settings: Any = OmegaConf.to_container(cfg)
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too

@@ -17,27 +17,28 @@ def publish(board: Board, folder: Path, config: DictConfig) -> None:
     """Write and print the board into the multirun's ``folder``; the failed jobs after it, each with its one line."""
     from aelab.results.figures import Style
     from aelab.sweep.pictures import draw
-    from aelab.sweep.seeds import mean_rows
+    from aelab.sweep.seeds import enough, mean_rows
     from aelab.sweep.summary_run import log_summary
 
-    means = mean_rows(board)
+    means, answers = mean_rows(board), enough(board)
     rows = [*board.rows(folder), *means]
     failed = [f"job {job.number} {job.status}: {job.reason}  ({' '.join(job.overrides)})" for job in board.failures]
     write_text(folder / "leaderboard.csv", tables.comma_separated(rows))
-    write_text(folder / "leaderboard.md", _page(board, rows, failed))
+    write_text(folder / "leaderboard.md", _page(board, rows, failed, answers))
     best = [0, *([len(rows) - len(means)] if means else [])]
     tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.direction}", ["place", *board.objectives], best)
     if board.common:
         print("every job: " + " ".join(board.common))
-    for line in failed:
+    for line in [*failed, *answers]:
         print(line)
     pictures = _or_say_why(draw, board, folder, Style(**config.figures)) or []
     print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in {folder}")
     _or_say_why(log_summary, rows, pictures, folder, config)
 
 
-def _page(board: Board, rows: list[tables.Row], failed: list[str]) -> str:
+def _page(board: Board, rows: list[tables.Row], failed: list[str], answers: list[str]) -> str:
     parts = [f"# {', '.join(board.objectives)}: {board.direction}", tables.markdown(rows)]
+    parts += ["\n".join(f"- {line}" for line in answers) + "\n"] * bool(answers)
     if board.common:
         parts.append("Every job: `" + " ".join(board.common) + "`\n")
     if failed:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_LINES = 8
 SEED = "seed"
+EXPLAINED = "explained_variance"  # in the name of such an objective
+LEVELS = (0.8, 0.9, 0.95)  # what is asked of it
 
 
 def series_of(board: Board) -> "tuple[str, list[Series]] | None":
@@ -35,6 +37,22 @@ def series_of(board: Board) -> "tuple[str, list[Series]] | None":
             points.setdefault(value_of(job, x), {})[value_of(job, SEED)] = value
     series = [Series(name, dict(sorted(points.items()))) for name, points in sorted(lines.items())]
     return (x, series) if len(series) <= MOST_LINES else None
+
+
+def enough(board: Board) -> list[str]:
+    """For each objective that is an explained variance: from which value of the setting on the axis it is enough."""
+    found = series_of(board) if board.done else None
+    if found is None:
+        return []
+    x, series = found
+    said = []
+    for line in series:
+        if EXPLAINED in line.name:
+            means = {value: mean(points.values()) for value, points in line.points.items()}
+            reached = {level: next((v for v, m in means.items() if m >= level), None) for level in LEVELS}
+            parts = [f"{100 * level:.0f} % {'by none' if v is None else f'from {v}'}" for level, v in reached.items()]
+            said.append(f"{line.name}: of {x}, {', '.join(parts)}")
+    return said
 
 
 def mean_rows(board: Board) -> list[tables.Row]:
