@@ -344,7 +344,7 @@ def test_loss_that_turns_nan_keeps_the_last_good_checkpoint(refused, tmp_path):
     refused(
         *TINY, "train.epochs=4", "model.likelihood=gaussian", "optimizer=sgd", "optimizer.lr=0.001", "schedule=steps",
         "schedule.milestones=[0.5]", "schedule.gamma=1e12", f"hydra.run.dir={folder}",
-        key="optimizer.lr", words=("since step 1 of epoch 2 (step 7 in all)", "last good one", "lower optimizer.lr"),
+        key="optimizer.lr", words=("since step 2 of epoch 3 (step 8 in all)", "last good one", "lower optimizer.lr"),
     )  # fmt: skip
     checkpoint = run_folder.read_checkpoint(folder, "last", "test")
     assert checkpoint["epoch"] == 1

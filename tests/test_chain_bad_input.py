@@ -161,11 +161,11 @@ def test_gaussian_data_do_not_fit_bernoulli_units(capsys, tmp_path, made_data): 
     [
         (
             "chain.rbm.model.recipe.learning_rate=1e6",
-            "stage rbm1: chain.rbm.model.recipe.learning_rate: the weights exploded in epoch 0",
+            "stage rbm1: chain.rbm.model.recipe.learning_rate: the weights exploded in epoch 1",
         ),
         (  # every loss is finite, the last reconstruction is not even bad: the net puts out a constant
             "chain.finetune.optimizer.lr=1e4",
-            "stage finetune: chain.finetune.optimizer.lr: the weights exploded in epoch 0",
+            "stage finetune: chain.finetune.optimizer.lr: the weights exploded in epoch 1",
         ),
     ],
 )

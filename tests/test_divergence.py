@@ -107,6 +107,19 @@ def test_a_machine_on_images_nearly_all_black_learns_at_every_ordinary_rate(rate
     fitted(setting("rbm", f"model/recipe={recipe}", f"model.recipe.learning_rate={rate}", epochs=1), data)
 
 
+@pytest.mark.parametrize("model", ["autoencoder", "vae", "hierarchical_vae", "top_k", "linear", "contractive"])
+def test_one_row_far_out_is_no_explosion_wherever_it_comes(model):
+    """10,000 standard deviations: the loss of the minibatch that holds it is 1e8, and the weights are as before."""
+    normal = torch.randn(1300, 9, generator=torch.Generator().manual_seed(0))
+    for place in (20, 400, 1290):  # the start is measured on the first 1000
+        x = normal.clone()
+        x[place] *= 1e4
+        likelihood = ["model.likelihood=gaussian"] if model != "linear" else []
+        data = Arrays(x[20:], None, x[:20], None, (9,), False)
+        trained = fitted(setting(model, "model.n_code=3", *likelihood, "train.clip=1", epochs=3), data)
+        assert trained.current_epoch == 3
+
+
 def test_a_start_that_no_rate_mends_is_not_blamed_on_the_rate():
     with pytest.raises(UserError, match=r"^model: its loss is (inf|nan) before the first step"):
         fitted(setting("vae", "model.likelihood=gaussian", "model.sigma=1e-25"), DATA["digits"])

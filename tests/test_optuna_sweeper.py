@@ -386,7 +386,7 @@ def test_a_hopeless_trial_is_pruned_by_the_study(shared):
             accelerator="cpu", enable_model_summary=False,
         )  # fmt: skip
         if number == 3:
-            with pytest.raises(Pruned, match="epoch 1: val/loss 50 is hopeless"):
+            with pytest.raises(Pruned, match="epoch 2: val/loss 50 is hopeless"):
                 trainer.fit(model, [0], [0])
             study.tell(number, "pruned", [], "")
         else:

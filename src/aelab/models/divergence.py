@@ -27,18 +27,19 @@ def stop_if_not_finite(losses: Tensor, epoch: int, rate_key: str) -> None:
     """Raise ``UserError`` at ``rate_key`` unless all the epoch's losses, (minibatches,), are finite."""
     bad = ~torch.isfinite(losses)
     if bool(bad.any()):
-        step = int(bad.nonzero()[0])
+        step = int(bad.nonzero()[0]) + 1  # a person counts from 1, steps and epochs
         raise UserError(
-            f"{rate_key}: the loss is not finite since step {step} of epoch {epoch} (step {epoch * len(losses) + step} "
-            f"in all); training stopped, {_left(epoch)}; lower {rate_key} or set train.clip"
+            f"{rate_key}: the loss is not finite since step {step} of epoch {epoch + 1} (step "
+            f"{epoch * len(losses) + step} in all); training stopped, {_left(epoch)}; "
+            f"lower {rate_key} or set train.clip"
         )
 
 
 def stop_if_exploded(loss: Tensor, limit: Tensor, epoch: int, rate_key: str) -> None:
-    """Raise ``UserError`` at ``rate_key`` unless the epoch's ``loss`` is at most ``limit``, :func:`loss_limit`'s."""
+    """Raise ``UserError`` at ``rate_key`` unless ``loss``, at the epoch's end, is at most :func:`loss_limit`'s."""
     if not bool(loss <= limit):
         raise UserError(
-            f"{rate_key}: the weights exploded in epoch {epoch}: the loss rose to {float(loss):.3g} nats; "
+            f"{rate_key}: the weights exploded in epoch {epoch + 1}: the loss rose to {float(loss):.3g} nats; "
             f"training stopped, {_left(epoch)}; lower {rate_key}"
         )
 

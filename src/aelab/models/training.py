@@ -18,7 +18,7 @@ from aelab.functional.corruption import Corruption
 from aelab.models.divergence import loss_limit, stop_if_exploded, stop_if_not_finite
 
 WATCHED = 1000  # samples that are looked at once per epoch
-
+LAST_MINIBATCHES = 3  # of an epoch, by which it is seen whether the weights exploded
 LEAST = 1e-12  # factor on a rate: L-BFGS divides by the step that it tries
 
 
@@ -240,11 +240,11 @@ class Trained(pl.LightningModule):
         stop_if_not_finite(loss, self.current_epoch, self.rate_key)
         averages = {name: (values * size).sum() / size.sum() for name, values in terms.items()}
         averages["loss"] = (loss * size).sum() / size.sum()
-        self.stop_if_exploded(averages["loss"])
+        self.stop_if_exploded(loss[-LAST_MINIBATCHES:].median())  # not the mean: one row far out is no explosion
         self.log_epoch({f"train/{k}": v for k, v in averages.items()} | {"train/learning_rate": self._rate})
 
     def stop_if_exploded(self, loss: Tensor) -> None:
-        """Raise ``UserError`` if the epoch's ``loss`` is far above that of the start."""
+        """Raise ``UserError`` if the ``loss`` at the end of an epoch is far above that of the start."""
         assert self._loss_limit is not None  # on_train_start set it
         stop_if_exploded(loss.cpu(), self._loss_limit, self.current_epoch, self.rate_key)
 

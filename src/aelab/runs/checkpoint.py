@@ -74,8 +74,8 @@ class EpochEnd(Checkpoint):
         for name, weight in model.state_dict().items():
             if not bool(torch.isfinite(weight).all()):
                 raise UserError(
-                    f"{model.rate_key}: {name} is not finite after epoch {trainer.current_epoch}; training stopped, "
-                    f"last.ckpt is the last good one; lower {model.rate_key}"
+                    f"{model.rate_key}: {name} is not finite after epoch {trainer.current_epoch + 1}; training "
+                    f"stopped, last.ckpt is the last good one; lower {model.rate_key}"
                 )
         self.rows = [*self.rows, {"epoch": trainer.current_epoch, **metrics}]
         value = metrics[self.monitor]

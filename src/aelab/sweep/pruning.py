@@ -31,7 +31,7 @@ class PruneCallback(pl.Callback):
             raise UserError(f"hydra.sweeper.monitor: training measures no {self.monitor!r}; take one of {known}")
         # One process decides for all: ranks that saw different pruners would wait for each other for ever.
         if trainer.strategy.broadcast(trainer.is_global_zero and self.hopeless(float(value), trainer.current_epoch)):
-            raise Pruned(f"epoch {trainer.current_epoch}: {self.monitor} {float(value):.4g} is hopeless")
+            raise Pruned(f"epoch {trainer.current_epoch + 1}: {self.monitor} {float(value):.4g} is hopeless")
 
     def hopeless(self, value: float, epoch: int) -> Any:
         """Report one value and ask the pruner. A trial that was killed and runs again has reported before."""
