@@ -15,6 +15,7 @@ from aelab import files, log, signals
 from aelab.errors import UserError
 from aelab.results.directions import Mode
 from aelab.runs import folder as run_folder
+from aelab.runs.epochs import Epochs, Row, rows_of
 from aelab.runs.folder import write_history
 
 SYNC_SECONDS = 1.0  # a power cut may cost the epochs of so long; to wait for the disk after each one takes 5 to 10 ms
@@ -32,7 +33,7 @@ class EpochEnd(Checkpoint):
     def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str, objective: Sequence[str]):
         self.folder, self.monitor, self.mode, self.settings = folder, monitor, mode, settings
         self.watching = {"train.monitor": [monitor], "objective": objective}
-        self.rows: list[dict[str, float]] = []
+        self.epochs = Epochs()
         self.best = math.inf if mode == "min" else -math.inf
         self.best_epoch: int | None = None
         self.begun = False
@@ -43,6 +44,11 @@ class EpochEnd(Checkpoint):
         """The metrics of the validation set that are compared by."""
         return {name for names in self.watching.values() for name in names if name.startswith("val/")}
 
+    @property
+    def rows(self) -> list[Row]:
+        """The metrics of each epoch so far."""
+        return self.epochs.rows
+
     def miss(self, logged: Collection[str], prefix: str = "") -> None:
         """Raise ``UserError`` for a metric that is compared by, begins with ``prefix``, and is not ``logged``."""
         for key, names in self.watching.items():
@@ -52,10 +58,10 @@ class EpochEnd(Checkpoint):
                     raise UserError(f"{key}: this model logs no {name}; take one of {known}")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch, "monitor": self.watched}
+        return {"table": self.epochs.table, "best": self.best, "best_epoch": self.best_epoch, "monitor": self.watched}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows = state["rows"]
+        self.epochs = Epochs(rows_of(state["table"]) if "table" in state else state["rows"])  # rows: of an older run
         if state.get("monitor") == self.watched:
             self.best, self.best_epoch = state["best"], state["best_epoch"]
         else:
@@ -77,7 +83,7 @@ class EpochEnd(Checkpoint):
                     f"{model.rate_key}: {name} is not finite after epoch {trainer.current_epoch + 1}; training "
                     f"stopped, last.ckpt is the last good one; lower {model.rate_key}"
                 )
-        self.rows = [*self.rows, {"epoch": trainer.current_epoch, **metrics}]
+        self.epochs.add({"epoch": trainer.current_epoch, **metrics})
         value = metrics[self.monitor]
         better = value < self.best if self.mode == "min" else value > self.best
         if better:
@@ -94,7 +100,7 @@ class EpochEnd(Checkpoint):
                 self.synced = time.monotonic()
             if better:  # the same file under a second name: the next last.ckpt is a new file
                 files.write_whole(self.folder / "best.ckpt", lambda path: os.link(part, path), durable=False)
-            write_history(self.folder / "history.csv", self.rows)
+            write_history(self.folder / "history.csv", self.epochs.table)
             os.replace(part, last)  # last: killed before this, the run does the epoch again and writes all three again
         signals.safe_point(lambda warned: trainer.strategy.reduce_boolean_decision(warned, all=False))
 

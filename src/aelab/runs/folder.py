@@ -6,7 +6,6 @@ log, all that was said; SHA256SUMS, by which it is noticed that a text has chang
 
 import csv
 import glob
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from aelab.config.overrides import plain
 from aelab.config.reading import read_plain
 from aelab.config.targets import refuse_strangers
 from aelab.errors import UserError
+from aelab.runs.epochs import columns_of
 
 if TYPE_CHECKING:
     from aelab.models.base import Model
@@ -76,17 +76,9 @@ def finish(folder: Path, metrics: dict[str, float], timing: dict[str, float]) ->
     files.write_json(folder / "metrics.json", metrics)
 
 
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """One row per epoch; the columns are all names that any epoch has, ``epoch`` first."""
-    files.write_whole(path, lambda part: part.write_bytes(_table(rows)), durable=False)  # last.ckpt has the rows too
-
-
-def _table(rows: list[dict[str, float]]) -> bytes:
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, ["epoch", *sorted({name for row in rows for name in row} - {"epoch"})])
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue().encode()
+def write_history(path: Path, table: str) -> None:
+    """The table of a run's epochs so far; a power cut may cost it, for last.ckpt has it too."""
+    files.write_whole(path, lambda part: part.write_bytes(table.encode()), durable=False)
 
 
 def read_history(folder: Path, key: str = "hydra.run.dir") -> dict[str, list[float]]:
@@ -98,25 +90,18 @@ def read_history(folder: Path, key: str = "hydra.run.dir") -> dict[str, list[flo
     if not path.exists():
         return {}
     try:
-        text = files.as_written(path).decode()
-        columns, *rows = csv.reader(io.StringIO(text), strict=True)
-        if any(len(row) != len(columns) for row in rows) or not text.endswith("\n"):
-            raise ValueError("a row is cut")
-        table = {name: [float(row[i] or "nan") for row in rows] for i, name in enumerate(columns)}
-        if columns[0] != "epoch" or table["epoch"] != list(range(len(rows))):
-            raise ValueError("it is no row per epoch")
+        return columns_of(files.as_written(path).decode())
     except (ValueError, csv.Error) as error:
         raise files.damaged(path, key, error) from error
-    return table
 
 
 def mend_history(folder: Path) -> None:
-    """Write history.csv again from last.ckpt, which holds its rows too, unless it is what they give."""
+    """Write history.csv again from last.ckpt, which holds its table too, unless it is just that."""
     path = folder / "history.csv"
     callbacks = read_checkpoint(folder, "last", "resume").get("callbacks", {})
-    rows = next((state["rows"] for state in callbacks.values() if "rows" in state), None)
-    if rows is not None and not (path.exists() and path.read_bytes() == _table(rows)):
-        write_history(path, rows)
+    table = next((state["table"] for state in callbacks.values() if "table" in state), None)
+    if table is not None and not (path.exists() and path.read_bytes() == table.encode()):
+        write_history(path, table)
 
 
 def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
