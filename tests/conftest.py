@@ -11,6 +11,8 @@ import pytest
 import torch
 from helpers import made_data  # noqa: F401 - a fixture for every file
 
+from aelab.results import figures
+
 torch.set_num_threads(1)
 
 # Files whose tests take a third of a second of CPU and more on average, as measured: commands that train, chains,
@@ -28,6 +30,19 @@ SLOW = {
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _coarse_pictures(request, monkeypatch):
+    """A fifth of the dots per inch, which are half of a picture's time; not where they are what is tested."""
+    if request.node.get_closest_marker("full_dpi"):
+        return
+    draw = figures.save_figure
+
+    def coarsely(*args, dpi, **kind):
+        draw(*args, dpi=max(20, dpi // 5), **kind)
+
+    monkeypatch.setattr(figures, "save_figure", coarsely)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks which tests -m chooses

@@ -13,6 +13,7 @@ from aelab.results.page.document import Section, Table, document
 from aelab.runs.folder import load
 from aelab.runs.pages import data_of, verdict, write_page
 
+pytestmark = pytest.mark.full_dpi  # how large a page may be is tested
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 SIZE = ("train.epochs=2", "data.train_size=300", "logger=csv", "evaluate.probe=null", "evaluate.knn=null")
 RUNS = {
