@@ -10,6 +10,7 @@ from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 from aelab.results import study_figures
 from aelab.results.statistics import by_layer
 from aelab.runs import folder as run_folder
+from aelab.runs.epochs import Epochs
 from aelab.runs.chain import baselines, draw_stages
 from aelab.runs.stages import Stage
 
@@ -61,7 +62,8 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
     rows = {"watched": {"statistics/encoder.0/gradient_norm": 1.0}, "plain": {}}
     for name, columns in rows.items():
         (tmp_path / name).mkdir()
-        run_folder.write_history(tmp_path / name / "history.csv", [{"epoch": 0, "val/loss": 1.0, **columns}])
+        table = Epochs([{"epoch": 0, "val/loss": 1.0, **columns}]).table
+        run_folder.write_history(tmp_path / name / "history.csv", table)
     stages = {name: Stage(tmp_path / name, "key", {}, {}, found=False) for name in rows}
     draw_stages(tmp_path, stages, "a chain", OmegaConf.create({"format": "png", "dpi": 50}))
     assert not drawn and (tmp_path / "figures" / "losses.png").exists()
