@@ -10,8 +10,8 @@ from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 from aelab.results import study_figures
 from aelab.results.statistics import by_layer
 from aelab.runs import folder as run_folder
-from aelab.runs.epochs import Epochs
 from aelab.runs.chain import baselines, draw_stages
+from aelab.runs.epochs import Epochs
 from aelab.runs.stages import Stage
 
 STARTS = ["pretrained", "small", "sparse", "echo_state"]
