@@ -264,6 +264,18 @@ def test_files_that_are_elsewhere_or_of_another_kind(tmp_path):
             data(tmp_path / path)
 
 
+@pytest.mark.parametrize("cell", [0.5, "a long text " * 100_000], ids=["one number", "one long text"])
+def test_a_parquet_file_that_is_one_value_many_times_is_refused_unread(cell, tmp_path, monkeypatch):
+    """A few kilobytes that would be gigabytes: here 80 MB of memory stand for the machine's."""
+    monkeypatch.setattr("aelab.data.delimited.memory", lambda: 80_000_000)
+    monkeypatch.setattr("aelab.data.delimited.ROWS_AT_ONCE", 10)
+    n = 6_000_000 if cell == 0.5 else 60
+    pq.write_table(pa.table({"a": pa.array([cell]).take(pa.array(np.zeros(n, int)))}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 3e6
+    with pytest.raises(UserError, match=r"^data\.path: .*t\.parquet is 0\.0\d+ GB or more in memory, and 0\.04 are"):
+        data(tmp_path / "t.parquet")
+
+
 def test_ten_thousand_columns(tmp_path):
     x = np.random.default_rng(0).normal(size=(20, 10_000)).round(3)
     path = write_csv(tmp_path / "t.csv", {f"c{i}": column.tolist() for i, column in enumerate(x.T)})

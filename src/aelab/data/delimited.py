@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aelab.data.table_schema import pyarrow
-from aelab.data.unpacking import too_much
+from aelab.data.unpacking import memory, too_much
 from aelab.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 1 << 18  # bytes of a file by which its separator is told
 BLOCK = 1 << 24  # bytes that are read at once; a line must fit
 SEPARATORS = ",;\t|"
+ROWS_AT_ONCE = 4096  # of a Parquet file with texts
 PACKED = {
     b"\x1f\x8b": "gzip",
     b"PK": "a zip or a spreadsheet",
@@ -76,9 +77,31 @@ def read_parquet(path: Path, at: str) -> "Table":
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         if reason := too_much(sum(group.total_byte_size for group in groups), path.stat().st_size):
             raise ValueError(f"it {reason}")
-        return file.read()
+        return _within_memory(file, at)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{at} is damaged or no Parquet file ({_reason(error)}); write it again") from error
+
+
+def _within_memory(file: Any, at: str) -> "Table":
+    """All of a ``ParquetFile``. Raises ``UserError`` before it takes half of the machine's memory.
+
+    A page may say of one number that it stands there a billion times, and of one long text too. The sizes that the file
+    tells show neither: numbers are counted, and texts are read a little at a time.
+    """
+    pa, most = pyarrow(), memory() // 2
+    held = 8 * file.metadata.num_rows * file.metadata.num_columns
+    pieces = []
+    if held <= most and not all(pa.types.is_primitive(known.type) for known in file.schema_arrow):
+        held = 0
+        for piece in file.iter_batches(ROWS_AT_ONCE):
+            held += piece.nbytes
+            if held > most:
+                break
+            pieces.append(piece)
+    if held > most:
+        said = f"{held / 1e9:.3g} GB or more in memory, and {most / 1e9:.3g} are to spare"
+        raise UserError(f"{at} is {said}; take fewer rows")
+    return pa.Table.from_batches(pieces, file.schema_arrow) if pieces else file.read()
 
 
 def read_csv(path: Path, form: Format, at: str) -> "Table":
