@@ -191,6 +191,18 @@ def test_a_loss_that_falls_far_has_a_logarithmic_axis():
     assert [axes.get_yscale() for axes in sheet.axes] == ["log", "linear"]
 
 
+@pytest.mark.parametrize("choice", [f"model={name}" for name in ("linear", "autoencoder", "rating_rbm")])
+def test_the_loss_is_drawn_without_its_constant_and_says_so(choice, below, made_data):
+    """A perfect reconstruction of Gaussian inputs costs ½ log 2π each; nothing else has such a constant."""
+    model, data = untrained([choice], below)
+    gaussian = choice == "model=linear"
+    assert model.loss_constant(data) == (pytest.approx(32 * math.log(2 * math.pi)) if gaussian else 0)
+    sheet = figures.losses(model, data, [{"epoch": e, "train/loss": 70.0 - e, "val/loss": 70.0 - e} for e in range(9)])
+    shown, axes = sheet.axes[0].lines[0].get_ydata(), sheet.axes[0]
+    np.testing.assert_allclose(shown, 70 - np.arange(9) - model.loss_constant(data))
+    assert axes.get_ylabel() == ("loss less its constant 58.81, nats" if gaussian else "loss, nats per sample")
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 11])
 def test_the_stages_of_a_chain_are_one_picture(n):
     rows = [{"epoch": e, "train/loss": 3.0 / (e + 1), "val/loss": 4.0 / (e + 1)} for e in range(9)]

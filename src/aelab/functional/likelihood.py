@@ -47,14 +47,14 @@ def gaussian(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | None = None
     """
     error = squared_error(mean, x, weight)
     entries = x.shape[-1] if weight is None else weight.expand_as(x).sum() / x.shape[0]
-    return error / (2 * sigma**2) + _log_normalizer(sigma) * entries
+    return error / (2 * sigma**2) + log_normalizer(sigma) * entries
 
 
 def gaussian_per_sample(mean: Tensor, x: Tensor, sigma: float, weight: Tensor | None = None) -> Tensor:
     """−log N(x; mean, σ²) in nats, (…, batch), of ``mean`` (…, batch, input) and ``x`` (batch, input)."""
     error = squared_error_per_sample(mean, x, weight)
     entries = x.shape[-1] if weight is None else weight.expand_as(x).sum(-1)
-    return error / (2 * sigma**2) + _log_normalizer(sigma) * entries
+    return error / (2 * sigma**2) + log_normalizer(sigma) * entries
 
 
 def softmax(logits: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -99,7 +99,8 @@ def emphasis(touched: Tensor, alpha: float, beta: float) -> Tensor | None:
     return None if alpha == beta == 1.0 else torch.where(touched, alpha, beta)
 
 
-def _log_normalizer(sigma: float) -> float:
+def log_normalizer(sigma: float) -> float:
+    """log σ + ½ log 2π: what one Gaussian input costs that is reconstructed perfectly; nats."""
     if not sigma > 0:
         raise UserError(f"model.sigma: the standard deviation must be above 0, got {sigma}; 1.0 is plain squared error")
     return math.log(sigma) + 0.5 * math.log(2 * math.pi)

@@ -124,6 +124,14 @@ class Model(Trained):
             cost = cost + nll.categorical_per_sample(*groups, self.categories)
         return cost
 
+    def loss_constant(self, data: Data) -> float:
+        """n (log σ + ½ log 2π): what of the loss no weights can change, of n Gaussian inputs; 0 of Bernoulli ones."""
+        if not self.reconstructs or self.likelihood != "gaussian":
+            return 0.0
+        n, observed = self.n_input - sum(self.categories), data.val.observed
+        entries = n if observed is None else float(observed[:, :n].sum()) / len(observed)
+        return entries * nll.log_normalizer(self.sigma)
+
     def constant_output(self, mean: Tensor) -> Tensor:
         """What the decoder has to put out, (input,), for the expected input to be ``mean``."""
         output = nll.log_odds(mean) if self.likelihood == "bernoulli" else mean.clone()

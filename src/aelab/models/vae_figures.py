@@ -71,7 +71,7 @@ def traversals(model: Any, data: Data, kl: Tensor) -> Sheet:
     pixels = data.to_pixels(model.decode(codes.flatten(0, 1))).unflatten(0, (len(places), len(steps)))
     rows = {f"unit {unit + 1}, KL {float(kl[unit]):.2f}": row for unit, row in zip(places.tolist(), pixels)}
     title = f"One code unit varied, the others at 0; the {len(places)} units of largest KL (nats)"
-    return images.image_rows(title, rows, data.pixel_shape, [f"{step:+.2g}" for step in steps.tolist()])
+    return images.image_rows(title, rows, data.pixel_shape, [f"{step:+g}" if step else "0" for step in steps.tolist()])
 
 
 def quantile_grid(side: int) -> Tensor:

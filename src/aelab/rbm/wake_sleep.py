@@ -105,7 +105,7 @@ def sample_top(h: Tensor, top: Layer, n_labels: int) -> tuple[Tensor, Tensor]:
 def generate(s: Tensor, top: Layer, generative: list[Layer], steps: int, label: Tensor | None, n_labels: int) -> Tensor:
     """Gibbs sampling in the top, then one pass down: the input's means given the layer above it, (chains, input).
 
-    Where the top is the only layer they are draws. The chains start at s (chains, units without labels), with a uniform
+    The chains start at s (chains, units without labels), with a uniform
     random label or ``label`` (chains, labels), one-hot, which is then held.
     """
     units = s.shape[1]
@@ -113,11 +113,12 @@ def generate(s: Tensor, top: Layer, generative: list[Layer], steps: int, label: 
     if n_labels:
         label = torch.eye(n_labels).to(s)[torch.randint(n_labels, (len(s),), device=s.device)] if held is None else held
         s = torch.cat([s, label], 1)
+    mean = s
     for _ in range(steps):
-        s = sample_top(sample_h_given_v(s, top)[1], top, n_labels)[1]
+        mean, s = sample_top(sample_h_given_v(s, top)[1], top, n_labels)
         if held is not None:
             s[:, units:] = held
-    return sleep(s[:, :units], generative)[0]
+    return sleep(s[:, :units], generative)[0] if generative else mean[:, :units]
 
 
 @torch.no_grad()

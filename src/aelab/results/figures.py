@@ -48,7 +48,7 @@ class Style(NamedTuple):
 @torch.no_grad()
 def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> dict[str, Figure]:
     """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own."""
-    drawn: dict[str, Figure] = {"loss": losses(data, rows), **statistics_figures(rows)}
+    drawn: dict[str, Figure] = {"loss": losses(model, data, rows), **statistics_figures(rows)}
     shape = data.pixel_shape
     images = is_image(shape)
     if model.reconstructs and images:
@@ -77,9 +77,12 @@ def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics:
     return drawn
 
 
-def losses(data: Data, rows: list[dict[str, float]]) -> Sheet:
+def losses(model: Model, data: Data, rows: list[dict[str, float]]) -> Sheet:
+    """The losses of all epochs, less what no weights can change, beside which nothing else would be seen."""
     title = f"Loss of {len(data.train.x)} training and {len(data.val.x)} validation samples"
-    return loss_curves(title, rows, "loss, nats per sample", "squared error of a validation sample")
+    constant = model.loss_constant(data)
+    unit = f"loss less its constant {number(constant)}, nats" if constant else "loss, nats per sample"
+    return loss_curves(title, rows, unit, "squared error of a validation sample", constant)
 
 
 def reconstruction_rows(model: Model, data: Data) -> Sheet:
@@ -221,7 +224,8 @@ def subject(model: Model, data: Data, rows: list[dict[str, float]], metrics: dic
     parts = [f"{name} on {data.name}", f"{model.encode(data.test.x[:1]).shape[1]} code units"]
     if data.below:
         parts[0] += f", {len(data.below)} layer{'s' * (len(data.below) > 1)} below"
-    parts.append(f"{len(rows)} epoch{'s' * (len(rows) != 1)}")
+    untrained = "not fine-tuned" if model.made_from_layers else "not trained"
+    parts.append(f"{len(rows)} epoch{'s' * (len(rows) != 1)}" if rows else untrained)
     for split, words in (("test", "test"), ("val", "validation")):
         merit = next((key for key in MERITS if f"{split}/{key}" in metrics), None)
         if merit is not None:

@@ -53,9 +53,11 @@ class Told(Callback):
     """Each epoch's place, the monitor and what is left to wait for; when training is over, one line that stays.
 
     ``bar``: on a terminal, one bar over all epochs. Without it a line for about every tenth of the epochs, and at least
-    every ten seconds. The lines are in the run's log in any case. The squared error stands beside the monitor: the loss
-    of Gaussian inputs has a large constant in it.
+    every ten seconds. The lines are in the run's log in any case. The squared error stands beside the monitor; a loss
+    of Gaussian inputs, which has a large constant in it, has as many digits as what is left of it without.
     """
+
+    constant = 0.0  # of the loss
 
     takes_chunks = True  # it need not see single minibatches
 
@@ -63,10 +65,10 @@ class Told(Callback):
         self.clock, self.ends, self.bar = clock, ends, bar
         self.progress: Progress | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, model: Any) -> None:
         if not trainer.is_global_zero:
             return
-        self.first = trainer.current_epoch
+        self.first, self.constant = trainer.current_epoch, model.loss_constant(data_of(trainer))
         self.started = self.said = time.monotonic()
         if not self.bar:
             return
@@ -100,18 +102,27 @@ class Told(Callback):
             (log.note if self.progress is not None else log.say)(text + left)
 
     def text(self, trainer: pl.Trainer) -> str:
-        """``epoch 12/100  val/loss 18.4  squared error 3.1``."""
+        """``epoch 12/100  val/loss 18.43  squared error 3.127``."""
         shown = {self.ends.monitor: self.ends.monitor, "val/squared_error": "squared error"}
-        values = [f"{word} {float(trainer.callback_metrics[name]):.4g}" for name, word in shown.items()
+        values = [f"{word} {self.number(name, float(trainer.callback_metrics[name]))}" for name, word in shown.items()
                   if name in trainer.callback_metrics]  # fmt: skip
         return "  ".join([f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", *values])
+
+    def number(self, metric: str, value: float) -> str:
+        """Four digits, those of a loss counted without its constant: 59.36 of 58.81 + 0.5512 is 59.3612."""
+        if not metric.endswith("/loss") or not self.constant or not math.isfinite(value):
+            return f"{value:.4g}"
+        digits = 3 - math.floor(math.log10(max(abs(value - self.constant), 1e-4)))
+        most = 6 - math.floor(math.log10(max(abs(value), 1e-4)))  # of a float
+        return f"{value:.{max(0, min(digits, most))}f}"
 
     def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         self._stop()
         if trainer.is_global_zero and self.ends.rows:
             best = ""
             if self.ends.best_epoch is not None:
-                best = f", best {self.ends.monitor} {self.ends.best:.4g} at epoch {self.ends.best_epoch + 1}"
+                value = self.number(self.ends.monitor, self.ends.best)
+                best = f", best {self.ends.monitor} {value} at epoch {self.ends.best_epoch + 1}"
             n = len(self.ends.rows)
             log.say(f"{n} epoch{'s' * (n != 1)}{best}, {log.duration(self.clock.seconds)}")
 

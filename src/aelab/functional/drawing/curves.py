@@ -22,8 +22,8 @@ LOWER, UPPER = "val/log_likelihood_lower", "val/log_likelihood_upper"
 COLUMNS = 4  # stages beside each other
 
 
-def loss_curves(title: str, rows: Rows, unit: str, errors: str) -> Sheet:
-    """The loss (``unit``) in training and validation, and beside it the ``errors`` of validation where there are any.
+def loss_curves(title: str, rows: Rows, unit: str, errors: str, constant: float = 0.0) -> Sheet:
+    """The loss less a ``constant`` (``unit``) in training and validation, beside it the ``errors`` of validation.
 
     The epoch of the least validation loss is marked: that of best.ckpt, unless another metric is watched. The bounds of
     the log-likelihood follow, where they were measured.
@@ -34,7 +34,7 @@ def loss_curves(title: str, rows: Rows, unit: str, errors: str) -> Sheet:
     sheet = Sheet(title, 3.5 * columns, 3.2)
     plots = sheet.plots(1, columns)
     for axes, (name, says) in zip(plots, shown):
-        lines(axes, rows, name)
+        lines(axes, rows, name, constant if name == "loss" else 0.0)
         label(axes, "epoch", says)
     if bounded:
         bounds(plots[-1], rows)
@@ -66,11 +66,11 @@ def stages_losses(title: str, stages: Mapping[str, Rows]) -> Sheet:
     return sheet
 
 
-def lines(axes: Axes, rows: Rows, name: str) -> None:
-    """``train/name`` and ``val/name`` against the epoch, its best one marked; the first epoch is 1."""
+def lines(axes: Axes, rows: Rows, name: str, constant: float = 0.0) -> None:
+    """``train/name`` and ``val/name`` less ``constant`` against the epoch, the best one marked; the first one is 1."""
     values: list[float] = []
     for colour, split in zip(LINES, ("train", "val")):
-        points = [(row["epoch"] + 1, row[f"{split}/{name}"]) for row in rows if f"{split}/{name}" in row]
+        points = [(row["epoch"] + 1, row[f"{split}/{name}"] - constant) for row in rows if f"{split}/{name}" in row]
         points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
         if not points:
             continue
