@@ -289,6 +289,9 @@ OTHER = {
 }
 # Keys that reach more than one run can show: the test that holds each of them.
 HELD = {
+    "evaluate:samples.epochs": "test_samples.py::test_they_are_drawn_and_disturb_nothing",
+    "evaluate:samples.n": "test_samples.py::test_they_are_drawn_and_disturb_nothing",
+    "evaluate:samples.steps": "test_samples.py::test_more_gibbs_steps_are_other_samples",
     "config:task": "test_app.py::test_tasks",
     "data:name": "test_page.py::test_the_command_writes_a_page",
     "config:start_from": "test_start_from.py::test_weights_are_the_other_runs_and_nothing_else",

@@ -146,7 +146,7 @@ def test_filters_are_on_one_scale_by_norm_and_the_silent_are_crossed_out():
     corners = picture.get_array()[::3, ::3][:, :, 0].ravel() / 255  # red of the upper left pixel of each tile
     assert corners[0] == pytest.approx(0.40, abs=0.05), "4 is the deepest red, the first by norm"
     assert len(sheet.axes[0].lines) == 1, "one of them is crossed out"
-    assert "1 silent, crossed out" in " ".join(text for text, _ in written(sheet))
+    assert "crossed: 1 silent" in " ".join(text for text, _ in written(sheet))
     activity = torch.stack([torch.linspace(0, 1, 9), torch.full((9,), 3.0), torch.linspace(0, 1e-5, 9)], 1)
     assert filters.silent_units(activity).tolist() == [False, True, True]
 
@@ -198,9 +198,13 @@ def test_the_loss_is_drawn_without_its_constant_and_says_so(choice, below, made_
     gaussian = choice == "model=linear"
     assert model.loss_constant(data) == (pytest.approx(32 * math.log(2 * math.pi)) if gaussian else 0)
     sheet = figures.losses(model, data, [{"epoch": e, "train/loss": 70.0 - e, "val/loss": 70.0 - e} for e in range(9)])
-    shown, axes = sheet.axes[0].lines[0].get_ydata(), sheet.axes[0]
-    np.testing.assert_allclose(shown, 70 - np.arange(9) - model.loss_constant(data))
-    assert axes.get_ylabel() == ("loss less its constant 58.81, nats" if gaussian else "loss, nats per sample")
+    np.testing.assert_allclose(sheet.axes[0].lines[0].get_ydata(), 70 - np.arange(9) - model.loss_constant(data))
+    says = [axes.get_ylabel() for axes in sheet.axes]
+    if choice == "model=rating_rbm":  # training goes down a divergence, validation measures squared errors
+        assert says == list(model.losses_apart) and len(sheet.axes[0].lines) == 1
+    else:
+        assert says == ["loss less its constant 58.81, nats" if gaussian else "loss, nats per sample"]
+    assert_readable(sheet, "loss")
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 11])
@@ -223,6 +227,24 @@ def test_codes_have_equal_axes_and_a_colour_for_each_label(labels, n_code):
     if n_code > 2:
         share = float(x[:, 0].var() / x.var(0).sum())
         assert f"({100 * share:.0f} % of its variance)" in axes.get_xlabel()
+
+
+@pytest.mark.parametrize("words", [["benign", "malignant"], ["a class with a very long name"] * 12, ["0", "1", "2"]])
+@pytest.mark.parametrize("n_code", [1, 3])
+def test_classes_are_called_what_their_data_call_them(words, n_code):
+    y = torch.arange(300) % len(words)
+    shown = {shortened(word, 16) for word in words}
+    for sheet in (
+        code.code_scatter("The code", torch.randn(300, n_code), y, n_code > 1, words.__getitem__),
+        units.confusion("Labels", torch.eye(len(words), dtype=torch.long) * 300, words.__getitem__),
+    ):
+        assert_readable(sheet, "classes")
+        assert shown <= {text for text, _ in written(sheet)}
+
+
+def test_many_silent_units_are_counted_beside_the_scale():
+    sheet = filters.filters("Filters", 1e-4 * torch.randn(2000, 64), (8, 8), torch.ones(2000, dtype=torch.bool))
+    assert_readable(sheet, "silent")
 
 
 def test_the_prior_is_where_the_codes_origin_lies():

@@ -89,7 +89,9 @@ def test_looking_on_request_changes_no_result(tmp_path):
         assert (tmp_path / "looked" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
     (part,) = read(tmp_path / "looked")
-    assert set(part.pictures().values()) == {3}, "after epochs 1 and 2, and at the end"
+    pictures = part.pictures()
+    assert pictures.pop("figures/samples_over_time") == 1, "it is about all epochs"
+    assert set(pictures.values()) == {3}, "after epochs 1 and 2, and at the end"
     assert (tmp_path / "looked/figures/epoch-2/reconstructions.png").is_file()
     assert not (tmp_path / "looked/figures/epoch-3").exists()
     kinds = {key.removesuffix("._type") for row in part.rows for key, v in row.items() if v == "histogram"}

@@ -157,7 +157,7 @@ def test_how_to_look_is_a_command_for_what_is_there(tmp_path):
     (tmp_path / "wandb" / "run-20260101_000000-abcd").mkdir(parents=True)
     assert watch.how_to_look(tmp_path) == f"the W&B page above, or {tmp_path / 'figures'}"
     (tmp_path / "wandb" / "offline-run-20260101_000000-abcd").mkdir()
-    shown = f"wandb leet {tmp_path / 'wandb'}    (to send it: wandb sync {tmp_path / 'wandb'})"
+    shown = f"wandb leet {tmp_path / 'wandb'}\nto send it  wandb sync {tmp_path / 'wandb'}"
     assert watch.how_to_look(tmp_path) == shown
 
     (tmp_path / "other").mkdir()

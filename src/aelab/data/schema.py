@@ -50,6 +50,10 @@ class Schema:
         """What each input is called."""
         raise NotImplementedError
 
+    def class_name(self, number: int) -> str:
+        """What the class ``number`` is called."""
+        return self.labels[number] if self.labels and 0 <= number < len(self.labels) else str(number)
+
     @property
     def features(self) -> list[str]:
         """What a person calls the parts of a row: its columns, or its entries."""

@@ -47,6 +47,7 @@ class Model(Trained):
     made_from_layers = False  # whether it is made from the layers below, its argument ``below``, or stands on them
     classifies = False  # whether it gives labels
     classify: Callable[[Tensor], Tensor]  # then x (batch, input) → probabilities (batch, class)
+    losses_apart: tuple[str, str] | None = None  # what the loss of training and that of validation are, if two things
     normal_prior = False  # whether codes are N(0, 1) a priori
     n_classes: int | None = None  # what a model with labels was built for
     corruption: Corruption | None = None  # what its input went through in training

@@ -190,8 +190,8 @@ class DeepBeliefNetwork(ByRule):
         torch.manual_seed(0)
         title = f"Generated: {self.fantasy_steps} Gibbs steps in the top RBM, then one pass down"
         if self.n_labels:
-            labels = range(self.n_labels)
-            rows = {f"label {label}": self.generate(FANTASIES, self.fantasy_steps, label) for label in labels}
+            names = {label: data.schema.class_name(label) for label in range(self.n_labels)}
+            rows = {f"label {n}": self.generate(FANTASIES, self.fantasy_steps, label) for label, n in names.items()}
             return {"generated": images.image_rows(title, rows, data.pixel_shape)}
         pictures = self.generate(FANTASIES**2, self.fantasy_steps)
         return {"generated": images.image_mosaic(title, pictures, data.pixel_shape, FANTASIES)}

@@ -26,6 +26,7 @@ class RatingRBM(Model):
 
     ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     reconstructs = False
+    losses_apart = "training: divergence, nats per rating", "validation: squared error of a rating"
     levels: Tensor  # the ratings that there are, in the data's own units
 
     def __init__(

@@ -21,7 +21,8 @@ log = logging.getLogger("aelab")
 class Evaluator(Protocol):
     """Measures a model: name → number; ``test/`` is put before a name unless it says another set, as ``val/…``.
 
-    The latter stand in ``of_validation``, if it has that: they are no metrics of an epoch.
+    The latter stand in ``of_validation``, if it has that: they are no metrics of an epoch. With ``figures``, called
+    alike, it draws: file name → figure. One that is a Lightning callback sees the training.
     """
 
     def __call__(self, model: Model, data: Data) -> dict[str, float]: ...

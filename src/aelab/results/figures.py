@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from aelab.functional.drawing.units import confusion, errors, feature_errors
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models.base import Model
 from aelab.models.filters import Filters
+from aelab.results.evaluation import Evaluator, alone
 from aelab.results.metrics import codes
 from aelab.results.study_figures import statistics_figures
 
@@ -32,6 +34,8 @@ TAIL = 0.02  # of the samples' values of a code unit, how many lie beyond either
 WATCHED = 1000  # samples by which a unit is found silent
 MERITS = {  # figure of merit → how it is said, the first that a run has
     "class_error": "{} % errors",
+    "rmse": "RMSE of a rating {}",
+    "perplexity": "perplexity {} per word",
     "elbo": "ELBO {} nats",
     "squared_error": "squared error {}",
     "loss": "loss {}",
@@ -46,8 +50,14 @@ class Style(NamedTuple):
 
 
 @torch.no_grad()
-def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics: dict[str, float]) -> dict[str, Figure]:
-    """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own."""
+def run_figures(
+    model: Model, data: Data, rows: list[dict[str, float]], metrics: dict[str, float],
+    evaluators: Mapping[str, Evaluator] = MappingProxyType({}),
+) -> dict[str, Figure]:  # fmt: skip
+    """File name → figure, signed with whose it is: losses, reconstructions, errors, filters, code, the model's own.
+
+    And those of the ``evaluators`` that have ``figures``.
+    """
     drawn: dict[str, Figure] = {"loss": losses(model, data, rows), **statistics_figures(rows)}
     shape = data.pixel_shape
     images = is_image(shape)
@@ -65,12 +75,16 @@ def run_figures(model: Model, data: Data, rows: list[dict[str, float]], metrics:
     code = codes(model, data.test)
     title = f"The code of {min(len(code), MAX_POINTS)} test samples"
     labels = None if data.n_classes is None else data.test.y  # without classes y may be what is to be predicted
-    drawn["code"] = code_scatter(title, code, labels, model.normal_prior)
+    drawn["code"] = code_scatter(title, code, labels, model.normal_prior, data.schema.class_name)
     if images and model.reconstructs and code.shape[1] == 2 and not model.normal_prior:  # which has a map of its own
         drawn["code_map"] = code_map(model, data, code)
     if model.classifies and labels is not None:
         drawn["confusion"] = confusion_figure(model, data)
     drawn |= model.figures(data)
+    for name, evaluator in evaluators.items():
+        if hasattr(evaluator, "figures"):
+            with alone(f"evaluate.{name}"):
+                drawn |= evaluator.figures(model, data)
     whose = subject(model, data, rows, metrics)
     for figure in drawn.values():
         sign(figure, whose)
@@ -82,7 +96,7 @@ def losses(model: Model, data: Data, rows: list[dict[str, float]]) -> Sheet:
     title = f"Loss of {len(data.train.x)} training and {len(data.val.x)} validation samples"
     constant = model.loss_constant(data)
     unit = f"loss less its constant {number(constant)}, nats" if constant else "loss, nats per sample"
-    return loss_curves(title, rows, unit, "squared error of a validation sample", constant)
+    return loss_curves(title, rows, unit, "squared error of a validation sample", constant, model.losses_apart)
 
 
 def reconstruction_rows(model: Model, data: Data) -> Sheet:
@@ -188,7 +202,7 @@ def confusion_figure(model: Model, data: Data) -> Sheet:
         pairs = (batch.target * n + model.classify(batch.x).argmax(1)).cpu()
         counts += torch.bincount(pairs, minlength=n**2).view_as(counts)
     wrong = int(counts.sum() - counts.trace())
-    return confusion(f"Labels given to {len(data.test.x)} test samples: {wrong} wrong", counts)
+    return confusion(f"Labels given to {len(data.test.x)} test samples: {wrong} wrong", counts, data.schema.class_name)
 
 
 def filter_figures(model: Model, data: Data) -> dict[str, Sheet]:

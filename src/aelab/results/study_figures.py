@@ -67,7 +67,7 @@ def starts_compared(histories: dict[str, History]) -> Sheet:
         lows += norms[0]
         start.plot(range(1, len(norms) + 1), firsts[-len(norms) :], color=colour, marker="o", markersize=4, label=name)
         _line(lowest, norms[0], colour, name)
-        _line(loss, history["val/loss"], colour, name)
+        _line(loss, history["val/loss"], colour, name, first=1)
     label(start, "layer, from input to output", "‖∂loss/∂W‖, nats per weight", "before the first step")
     label(lowest, "epoch", "‖∂loss/∂W‖, nats per weight", "lowest layer")
     label(loss, "epoch", "validation loss, nats per sample", "learning")
@@ -79,8 +79,10 @@ def starts_compared(histories: dict[str, History]) -> Sheet:
     return sheet
 
 
-def _line(axis: Any, values: Sequence[float], colour: Any, name: str) -> None:
-    axis.plot(values, color=colour, label=name, marker="." if len(values) < 3 else None)
+def _line(axis: Any, values: Sequence[float], colour: Any, name: str, first: int = 0) -> None:
+    axis.plot(
+        range(first, first + len(values)), values, color=colour, label=name, marker="." if len(values) < 3 else None
+    )
 
 
 def _logarithmic(axis: Any, values: Sequence[float]) -> None:

@@ -47,6 +47,8 @@ class WhileTraining(Callback):
 
 
 def while_training(evaluators: dict[str, Evaluator]) -> list[Callback]:
-    """A callback for each of the ``evaluators`` that says ``every`` how many epochs it is to be asked."""
+    """A callback for each of the ``evaluators`` that says ``every`` how many epochs it is to be asked, and those that
+    are callbacks themselves."""
     asked = {name: getattr(evaluator, "every", None) for name, evaluator in evaluators.items()}
-    return [WhileTraining(name, evaluators[name], every) for name, every in asked.items() if every]
+    timed: list[Callback] = [WhileTraining(name, evaluators[name], every) for name, every in asked.items() if every]
+    return timed + [evaluator for evaluator in evaluators.values() if isinstance(evaluator, Callback)]

@@ -109,7 +109,8 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     mode = mode_of(cfg.train.monitor, cfg.train.mode)
     ends = EpochEnd(folder, cfg.train.monitor, mode, text, of_epochs(cfg.objective, evaluators))
     more = while_training(evaluators) + build_callbacks(cfg.callbacks, folder)
-    if not more and ends.of_validation - {"val/loss"}:  # nobody else logs anything
+    alone_logs = all(getattr(one, "logs_nothing", False) for one in more)  # the model, and nobody else
+    if alone_logs and ends.of_validation - {"val/loss"}:
         ends.miss(model.names_validated(data), "val/")
     callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *more]
     settings: Any = OmegaConf.to_container(cfg)
@@ -206,7 +207,7 @@ def measure_and_draw(cfg: DictConfig, folder: Path, model, data, evaluators, end
             files.write_text(folder / f"{name}.csv", comma_separated(rows))
     pictures: dict[str, Path] = {}
     with alone("figures"), log.phase("drawing figures"):
-        drawn = figures.run_figures(model, data, ends.rows, metrics)
+        drawn = figures.run_figures(model, data, ends.rows, metrics, evaluators)
         pictures = figures.save(drawn, folder / "figures", figures.Style(**cfg.figures))
     return metrics, pictures
 

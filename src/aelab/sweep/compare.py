@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aelab.results.figures import Style
 
 PANELS = 6
+FIRST, LAST = ("model.kind", "data.name", "data.kind"), ("below", "start_from")  # of the settings, in a table
 
 
 class Run(NamedTuple):
@@ -89,8 +90,12 @@ def table(runs: Sequence[Run], whole: bool = False) -> list[tables.Row]:
 
     Only those that all (finished) runs have, unless it is to be ``whole``.
     """
-    keys = dict.fromkeys(key for run in runs for key in run.settings if role_of(key).changes == "weights")
+    every = dict.fromkeys(key for run in runs for key in run.settings)
+    keys = [key for key in every if key == "data.name" or role_of(key).changes == "weights"]
+    if "data.name" in keys and "data.kind" in keys:
+        keys.remove("data.kind")  # the name says more
     differ = [key for key in keys if len({str(run.settings.get(key)) for run in runs}) > 1]
+    differ.sort(key=lambda key: (key in LAST) - (key in FIRST))  # on a narrow terminal the last are left out
     names = sorted({name for run in runs for name in run.metrics})
     shown = [name for name in names if name.startswith("test/")] or names
     if not whole:

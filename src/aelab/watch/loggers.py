@@ -110,12 +110,12 @@ def finish(
 
 
 def how_to_look(folder: Path) -> str:
-    """The command that shows the run, or where its pictures are, given what it left."""
+    """The command that shows the run, and on a line of its own the one that sends it; or where its pictures are."""
     runs = [path.name for path in folder.glob("wandb/*run-*")]
     if any(name.startswith("offline") for name in runs):
         from aelab.watch.wandb_start import to_send
 
-        return f"wandb leet {folder / 'wandb'}    (to send it: {to_send(folder)})"
+        return f"wandb leet {folder / 'wandb'}\nto send it  {to_send(folder)}"
     if any(folder.glob("events.out.tfevents.*")):
         return f"tensorboard --logdir {folder}"
     return f"the W&B page above, or {folder / 'figures'}" if runs else str(folder / "figures")

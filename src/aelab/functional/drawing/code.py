@@ -1,6 +1,7 @@
 """Where samples lie: the code in two dimensions, and samples of two or three values in space."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -10,29 +11,38 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from aelab.functional.drawing.sheet import EDGE, MARKERS, SMALL, TEXT, Sheet, class_colours, label
+from aelab.functional.drawing.sheet import EM, MARKERS, SMALL, TEXT, Sheet, class_colours, label, shortened
 from aelab.functional.pca import fit_pca, project
 
 LEGEND = 0.9  # inches beside the plot
 MAX_POINTS = 5000  # of a scatter plot
+LONGEST = 16  # letters of a label
 FEW = 20  # labels that have a colour each
 PRIOR = 2.0  # standard deviations of the circle: 86 % of N(0, 1) in two dimensions lies within
 
 
-def code_scatter(title: str, code: Tensor, labels: Tensor | None, normal_prior: bool) -> Sheet:
+def code_scatter(
+    title: str, code: Tensor, labels: Tensor | None, normal_prior: bool, name: Callable[[int], str] = str
+) -> Sheet:
     """``code`` (samples, units) as it is, or its first two principal components, on equal axes; one colour per label.
 
+    A label is written as its ``name``.
     With a ``normal_prior`` N(0, 1) of the code, the circle that holds 86 % of it, seen from the same side.
     """
     code = code[:MAX_POINTS].float().cpu()
     labels = None if labels is None else labels[:MAX_POINTS].cpu()
-    sheet = Sheet(title, 5.6, 4.4)
-    (axes,) = sheet.plots(right=EDGE if code.shape[1] == 1 else LEGEND)
+    classes = [] if labels is None else labels.unique().tolist()
+    words = [shortened(name(label), LONGEST) for label in classes] if len(classes) <= FEW else []
+    letters = max(map(len, words), default=0) * EM * SMALL / 72
     if code.shape[1] == 1:
-        strips(axes, code[:, 0], labels)
+        sheet = Sheet(title, 5.6, 4.4, fitted=True)
+        strips(sheet.plots()[0], code[:, 0], labels, words)
         return sheet
+    right = max(LEGEND, 0.4 + letters)
+    sheet = Sheet(title, 5.6 + right - LEGEND, 4.4)
+    (axes,) = sheet.plots(right=right)
     points, centre, names = plane(code)
-    scatter(sheet, axes, points, labels)
+    scatter(sheet, axes, points, labels, words)
     if normal_prior:
         edge = f"prior N(0, 1), {PRIOR:g} sd"
         axes.add_patch(Circle(centre, PRIOR, fill=False, linestyle="--", edgecolor="0.4", label=edge))
@@ -57,7 +67,7 @@ def plane(code: Tensor) -> tuple[np.ndarray, tuple[float, float], list[str]]:
     return project(pca, code).numpy(), (float(origin[0]), float(origin[1])), names
 
 
-def scatter(sheet: Sheet, axes: Axes, points: np.ndarray, labels: Tensor | None) -> None:
+def scatter(sheet: Sheet, axes: Axes, points: np.ndarray, labels: Tensor | None, words: list[str]) -> None:
     """Dots that stay apart however many there are; a legend of the labels, or a colour bar where they are many."""
     size = min(14.0, max(5.0, 4000 / max(len(points), 1)))
     alpha = 0.8 if len(points) < 1000 else 0.45
@@ -72,7 +82,7 @@ def scatter(sheet: Sheet, axes: Axes, points: np.ndarray, labels: Tensor | None)
         for number, marker in enumerate(MARKERS[: (len(classes) - 1) // 10 + 1]):
             here = place // 10 == number
             axes.scatter(x[here], y[here], c=colours[place[here]], marker=marker, **style)
-        key(axes, classes)
+        key(axes, words)
     else:
         dots = axes.scatter(x, y, c=labels.numpy(), cmap="viridis", **style)
         bar = sheet.colorbar(dots, ax=axes, fraction=0.05)
@@ -80,17 +90,17 @@ def scatter(sheet: Sheet, axes: Axes, points: np.ndarray, labels: Tensor | None)
         bar.ax.tick_params(labelsize=SMALL)
 
 
-def key(axes: Axes, classes: list) -> None:
+def key(axes: Axes, words: list[str]) -> None:
     """Which colour and marker is which label, beside the plot: a dot and a word each, cheaper than a legend."""
-    heights = 0.5 + (len(classes) / 2 - 0.5 - np.arange(len(classes))) * min(0.06, 1 / len(classes))
-    for height, place, colour in zip(heights, range(len(classes)), class_colours(len(classes))):
+    heights = 0.5 + (len(words) / 2 - 0.5 - np.arange(len(words))) * min(0.06, 1 / len(words))
+    for height, place, colour in zip(heights, range(len(words)), class_colours(len(words))):
         axes.plot([1.04], [height], color=colour, marker=MARKERS[place // 10], markersize=4, transform=axes.transAxes,
                   clip_on=False, linestyle="none")  # fmt: skip
-        axes.text(1.07, height, str(classes[place]), fontsize=SMALL, va="center", transform=axes.transAxes)
+        axes.text(1.07, height, words[place], fontsize=SMALL, va="center", transform=axes.transAxes)
     axes.text(1.02, heights[0] + 0.05, "label", fontsize=SMALL, va="bottom", transform=axes.transAxes)
 
 
-def strips(axes: Axes, code: Tensor, labels: Tensor | None) -> None:
+def strips(axes: Axes, code: Tensor, labels: Tensor | None, words: list[str]) -> None:
     """A code of one unit: where on it the samples of each label lie, or how often each value occurs."""
     classes = [] if labels is None else labels.unique().tolist()
     if not 0 < len(classes) <= FEW:
@@ -101,7 +111,7 @@ def strips(axes: Axes, code: Tensor, labels: Tensor | None) -> None:
         here = code[labels == name].numpy()
         height = place + 0.6 * (np.arange(len(here)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5)  # evenly, in no order
         axes.scatter(here, height, color=colour, s=8, alpha=0.7, linewidths=0, rasterized=True)
-    axes.set_yticks(range(len(classes)), [str(name) for name in classes])
+    axes.set_yticks(range(len(classes)), words)
     label(axes, "code", "label")
 
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from aelab.functional.drawing.settings import fences, with_room
+from aelab.functional.drawing.settings import fences, value_ticks, with_room
 from aelab.functional.drawing.sheet import (
     EM,
     LINES,
@@ -16,15 +16,14 @@ from aelab.functional.drawing.sheet import (
     Sheet,
     label,
     line_colours,
-    number,
     shortened,
-    spans_decades,
     whole_numbers,
 )
 
 History = dict[str, list[float]]  # column → values, one for each epoch
 COLUMNS = 3  # panels beside each other
-NAMED = 16  # runs whose names stand in the legend, those first in order
+STYLES: tuple[Literal["-", "--"], ...] = ("-", "--")  # of the first eight runs, of the next
+NAMED = len(LINES) * len(STYLES)  # runs whose names stand in the legend, those first in order
 LONGEST = 40  # letters of a name
 
 
@@ -47,24 +46,26 @@ def learning_curves(title: str, runs: Sequence[Curves], metrics: Sequence[str]) 
     wide = max(3.6 * columns, 6.0)
     across = max(1, int(wide / (max(map(len, names)) * EM * SMALL / 72 + 0.5)))
     sheet = Sheet(title, wide, 2.7 * rows + 0.18 * math.ceil((len(names) + 1) / across), fitted=True)
-    colours = line_colours(len(named)) + ["0.75"] * (len(runs) - len(named))
+    others = len(runs) - len(named)
+    colours = [LINES[i % len(LINES)] for i in range(len(named))] + ["0.75"] * others
+    dashes = [STYLES[i // len(LINES)] for i in range(len(named))] + [STYLES[0]] * others
     panels = sheet.plots(rows, columns)
     for axes, metric in zip(panels, metrics):
         values: list[float] = []
-        for run, colour in reversed(list(zip(runs, colours))):
+        for run, colour, dash in reversed(list(zip(runs, colours, dashes))):
             if metric in run.history:
                 y = run.history[metric]
                 values += [value for value in y if math.isfinite(value)]
                 epochs = [epoch + 1 for epoch in run.history["epoch"]]
-                axes.plot(epochs, y, color=colour, marker="o" if len(y) == 1 else None, linewidth=1.2)
+                axes.plot(epochs, y, color=colour, marker="o" if len(y) == 1 else None, linewidth=1.2, linestyle=dash)
         scale(axes, values)
         whole_numbers(axes.xaxis)
         label(axes, "epoch", metric)
     for axes in panels[len(metrics) :]:
         axes.set_axis_off()
-    handles = [Line2D([], [], color=colour) for colour in colours[: len(named)]]
-    if len(runs) > len(named):
-        handles, names = [*handles, Line2D([], [], color="0.75")], [*names, f"{len(runs) - len(named)} others"]
+    handles = [Line2D([], [], color=colour, linestyle=dash) for colour, dash in zip(colours, dashes[: len(named)])]
+    if others:
+        handles, names = [*handles, Line2D([], [], color="0.75")], [*names, f"{others} others"]
     sheet.legend(handles, names, loc="outside lower center", fontsize=SMALL, ncols=across)
     return sheet
 
@@ -100,10 +101,7 @@ def over_seeds(title: str, x: str, series: Sequence[Series]) -> Sheet:
     values = list(series[0].points)
     for axis in axes:
         axis.legend(fontsize=SMALL)
-        if spans_decades(values):
-            axis.set_xscale("log")
-            axis.set_xticks(values, [number(value) for value in values])
-            axis.minorticks_off()
+        value_ticks(axis, np.asarray(values, dtype=float), [])
     return sheet
 
 

@@ -19,22 +19,29 @@ from aelab.functional.drawing.sheet import (
 
 Rows = Sequence[dict[str, float]]
 LOWER, UPPER = "val/log_likelihood_lower", "val/log_likelihood_upper"
+SPLITS = ("train", "val")
 COLUMNS = 4  # stages beside each other
 
 
-def loss_curves(title: str, rows: Rows, unit: str, errors: str, constant: float = 0.0) -> Sheet:
+def loss_curves(
+    title: str, rows: Rows, unit: str, errors: str, constant: float = 0.0, apart: tuple[str, str] | None = None
+) -> Sheet:
     """The loss less a ``constant`` (``unit``) in training and validation, beside it the ``errors`` of validation.
 
-    The epoch of the least validation loss is marked: that of best.ckpt, unless another metric is watched. The bounds of
+    ``apart`` says what the two losses are where they are two things; then each has a plot of its own. The epoch of the
+    least validation loss is marked: that of best.ckpt, unless another metric is watched. The bounds of
     the log-likelihood follow, where they were measured.
     """
-    shown = [("loss", unit)] + [("squared_error", errors)] * any("val/squared_error" in row for row in rows)
+    shown: list[tuple[str, str, Sequence[str]]] = [("loss", unit, SPLITS)]
+    if apart is not None:
+        shown = [("loss", says, [split]) for says, split in zip(apart, SPLITS)]
+    shown += [("squared_error", errors, SPLITS)] * any("val/squared_error" in row for row in rows)
     bounded = any(LOWER in row for row in rows)
     columns = len(shown) + bounded
     sheet = Sheet(title, 3.5 * columns, 3.2)
     plots = sheet.plots(1, columns)
-    for axes, (name, says) in zip(plots, shown):
-        lines(axes, rows, name, constant if name == "loss" else 0.0)
+    for axes, (name, says, splits) in zip(plots, shown):
+        lines(axes, rows, name, constant if name == "loss" else 0.0, splits)
         label(axes, "epoch", says)
     if bounded:
         bounds(plots[-1], rows)
@@ -66,10 +73,12 @@ def stages_losses(title: str, stages: Mapping[str, Rows]) -> Sheet:
     return sheet
 
 
-def lines(axes: Axes, rows: Rows, name: str, constant: float = 0.0) -> None:
+def lines(axes: Axes, rows: Rows, name: str, constant: float = 0.0, splits: Sequence[str] = SPLITS) -> None:
     """``train/name`` and ``val/name`` less ``constant`` against the epoch, the best one marked; the first one is 1."""
     values: list[float] = []
-    for colour, split in zip(LINES, ("train", "val")):
+    for colour, split in zip(LINES, SPLITS):
+        if split not in splits:
+            continue
         points = [(row["epoch"] + 1, row[f"{split}/{name}"] - constant) for row in rows if f"{split}/{name}" in row]
         points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
         if not points:

@@ -42,8 +42,8 @@ def filters(title: str, weights: Tensor, shape: tuple[int, ...], silent: Tensor)
         axes.plot([x, x + wide], [y, y + tall], color="black", linewidth=1)
     bar(sheet, colours, limit)
     count = f"{len(shown)} of {len(weights)}" if len(shown) < len(weights) else str(len(shown))
-    dead = f"; {int(silent.sum())} silent, crossed out" if silent.any() else ""
-    remark(sheet, f"{count} units by norm{dead}")
+    dead = f"; crossed: {int(silent.sum())} silent" if silent.any() else ""
+    remark(sheet, f"{count} by norm{dead}")
     return sheet
 
 

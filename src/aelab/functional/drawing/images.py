@@ -41,9 +41,9 @@ def arranged(images: Tensor, shape: tuple[int, ...]) -> np.ndarray:
 
 def image_rows(
     title: str, rows: dict[str, Tensor], shape: tuple[int, ...], above: Sequence[str] = (),
-    touched: dict[str, Tensor] | None = None, given: Sequence[int] = (),
+    touched: dict[str, Tensor] | None = None, given: Sequence[int] = (), one_scale: bool = False,
 ) -> Sheet:  # fmt: skip
-    """A row of images (n, input) of ``shape`` for each name, all on one scale, that of the first row.
+    """A row of images (n, input) of ``shape`` for each name, on the scale of the first row, or ``one_scale`` of all.
 
     ``above`` names the columns; ``touched`` (n, input), Boolean, are the entries of a row that a corruption touched:
     they are tinted. Columns that are ``given``, not made, have a frame.
@@ -52,7 +52,7 @@ def image_rows(
     left = EDGE + max(map(len, rows)) * EM * SMALL / 72
     tall, wide = sides(shape)
     width, height = n * TILE, len(rows) * TILE * tall / wide
-    note, scale = grey_scale(torch.cat(list(rows.values())) if given else next(iter(rows.values())))
+    note, scale = grey_scale(torch.cat(list(rows.values())) if given or one_scale else next(iter(rows.values())))
     below = CAPTION if note else EDGE
     sheet = Sheet(title, left + width + EDGE, below + height + (CAPTION if above else 0.02))
     axes = sheet.place(left, below, width, height)

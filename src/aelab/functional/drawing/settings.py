@@ -130,12 +130,14 @@ def parallel_coordinates(title: str, settings: Sequence[Setting], objective: Set
         low, high = fences(scaled) if setting is objective else (scaled.min(), scaled.max())
         span = (high - low) or 1.0
         heights.append(np.clip((scaled - low) / span, 0, 1))
-        ends = dict(enumerate(words)) if words else {v: number(10**v if log else v) for v in (low, high)}
+        numbers = np.unique(scaled).tolist() if setting is not objective else []
+        numbers = apart([low, high] if not 0 < len(numbers) <= FEW else numbers, span / 12)
+        ends = dict(enumerate(words)) if words else {v: number(10**v if log else v) for v in numbers}
         step = math.ceil(len(ends) / 12)
         for value, text in list(ends.items())[::step]:
             at = place, (value - low) / span
             axes.annotate(shortened(text, LONGEST), at, xytext=(4, 0), textcoords="offset points", fontsize=7,
-                          va="center", bbox=LABEL)  # fmt: skip
+                          va="center", bbox=LABEL, zorder=4)  # fmt: skip
     y = np.asarray(objective.values, dtype=float)
     low, high = fences(y)
     norm = matplotlib.colors.Normalize(low, high if high > low else low + 1)
@@ -155,6 +157,15 @@ def parallel_coordinates(title: str, settings: Sequence[Setting], objective: Set
     bar.set_label(objective.name, fontsize=TEXT)
     bar.ax.tick_params(labelsize=SMALL)
     return sheet
+
+
+def apart(values: Sequence[float], least: float) -> list[float]:
+    """Those of the ascending ``values`` that are ``least`` or more from the one kept before; first and last always."""
+    kept = [values[0]]
+    for value in values[1:-1]:
+        if value - kept[-1] >= least and values[-1] - value >= least:
+            kept.append(value)
+    return [*kept, values[-1]] if values[-1] > values[0] else kept
 
 
 def fences(values: Any) -> tuple[float, float]:

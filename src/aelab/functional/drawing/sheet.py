@@ -18,7 +18,7 @@ STRIP = 0.52  # inches on top: a line that says what is shown, a line that says 
 EDGE = 0.1  # inches left free round everything
 LEFT, BELOW, TITLE = 0.72, 0.45, 0.25  # inches beside a plot for what is written there: values and names
 NARROWEST = 5.0  # inches: a title has to fit
-TEXT, SMALL = 9, 8  # points
+TEXT, SMALL, SMALLEST = 9, 8, 6  # points
 EM = 0.6  # mean width of a letter, in its own height: an estimate from above for words and numbers
 LOG_FROM = 5  # largest over smallest value from which on an axis is logarithmic
 
@@ -50,9 +50,12 @@ class Sheet(Figure):
         self.head(subject, 0.08, SMALL, color="0.3")
 
     def head(self, text: str, above: float, size: float, **style: Any) -> None:
-        """A line ``above`` the lower edge of the strip, smaller where it would not fit the width."""
+        """A line ``above`` the lower edge of the strip, smaller where it would not fit the width, in the end cut."""
         width, height = self.get_size_inches()
-        fits = (width - 2 * EDGE) * 72 / (EM * max(len(text), 1))
+        room = (width - 2 * EDGE) * 72 / EM
+        most = int(room / SMALLEST)
+        text = text if len(text) <= most else text[: most - 1] + "…"
+        fits = room / max(len(text), 1)
         at = EDGE / width, 1 - (STRIP - above) / height
         self.text(*at, text, fontsize=min(size, fits), in_layout=False, **style)
 

@@ -1,6 +1,7 @@
 """What single units do, and how samples are spread: ranked bars, histograms, spectra, a confusion matrix."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from aelab.functional.drawing.sheet import (
 
 FEW = 40  # bars that are drawn one by one
 MOST_LETTERS = 24  # of a feature's name
+LONGEST, ACROSS = 16, 40  # letters of a class's name; of those of all, beside each other
 COUNTED = 15  # classes whose confusions have room for a number
 
 
@@ -36,7 +38,7 @@ def ranked(title: str, values: Tensor, x: str, y: str, limits: tuple[float, floa
         axes.bar(places, ordered, color=LINES[0])
     else:
         axes.fill_between(places, ordered, step="mid", color=LINES[0])
-        axes.set_xlim(0.5, len(ordered) + 0.5)
+    axes.set_xlim(0.5, len(ordered) + 0.5)
     axes.set_ylim(*(limits or (min(0.0, float(ordered.min())) * 1.05, max(float(ordered.max()), 1e-12) * 1.05)))
     whole_numbers(axes.xaxis)
     label(axes, x, y)
@@ -140,8 +142,8 @@ def feature_errors(title: str, names: list[str], errors: dict[str, Tensor], unit
     return sheet
 
 
-def confusion(title: str, counts: Tensor) -> Sheet:
-    """``counts`` (true class, predicted class), each row coloured by its share; the numbers where they have room."""
+def confusion(title: str, counts: Tensor, name: Callable[[int], str] = str) -> Sheet:
+    """``counts`` (true class, predicted class), each row coloured by its share; numbers and names if they have room."""
     counts = counts.cpu()
     n = len(counts)
     share = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
@@ -149,8 +151,9 @@ def confusion(title: str, counts: Tensor) -> Sheet:
     (axes,) = sheet.plots()
     drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if n <= COUNTED:
-        axes.set_xticks(range(n))
-        axes.set_yticks(range(n))
+        names = [shortened(name(i), LONGEST) for i in range(n)]
+        axes.set_xticks(range(n), names, rotation=90 if max(map(len, names)) * n > ACROSS else 0)
+        axes.set_yticks(range(n), names)
         for true, predicted in counts.nonzero().tolist():
             dark = share[true, predicted] > 0.5
             text = str(int(counts[true, predicted]))
