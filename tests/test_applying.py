@@ -4,19 +4,21 @@ import csv
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from fake_data import write_own
 from helpers import aelab as command
-from helpers import made_layers
+from helpers import composed, made_layers
 from PIL import Image
 
 import aelab
 from aelab.errors import UserError
 from aelab.models import applied
 from aelab.rbm.layer import load_layers
+from aelab.runs import scoring
 
 pytest.importorskip("pyarrow", reason="tables need pyarrow: pip install 'aelab[data]'")
 
@@ -167,7 +169,7 @@ def test_a_strange_row_is_flagged_and_what_is_strange_in_it_is_named(run, tmp_pa
 
 def test_a_quantile_of_the_training_rows_is_flagged(run, tmp_path, capsys):
     do(capsys, "score", run("public"), tmp_path / "s.npy")
-    known = np.load(Path("run-public") / "training_scores.npy")
+    known = np.load(Path("run-public") / "training_scores.npz")["scores"]
     assert len(known) == 100 and (np.diff(known) >= 0).all()
     do(capsys, "score", run("public"), tmp_path / "s.csv", "score.quantile=0.5")
     scores = np.load(tmp_path / "s.npy")
@@ -193,6 +195,38 @@ def test_a_row_far_from_the_others_is_strange_by_its_code(run, tmp_path, capsys)
     assert refused.status == 1 and refused.error[-1].startswith("aelab: score.by: ")
 
 
+KEPT = {
+    "rubbish": lambda path, good: path.write_bytes(b"rubbish"),
+    "cut": lambda path, good: path.write_bytes(path.read_bytes()[:-30]),
+    "one array less": lambda path, good: np.savez(path, **{name: good[name] for name in list(good)[1:]}),
+    "another run's": lambda path, good: np.savez(path, **good | {name: good[name][..., :1] for name in list(good)[:1]}),
+    "texts": lambda path, good: np.savez(path, **good | {"scores": np.array(["a"])}),
+    "objects": lambda path, good: np.savez(path, **good | {"scores": np.array([{}], object)}),
+    "a bomb": lambda path, good: np.savez_compressed(path, **good | {"scores": np.zeros(1 << 20)}),
+}
+
+
+@pytest.mark.parametrize("by", ["own", "joint"])
+@pytest.mark.parametrize("how", KEPT)
+def test_what_is_kept_of_the_training_rows_is_made_again_where_it_is_not_right(how, by, run, tmp_path, monkeypatch):
+    """A stranger's run folder may hold anything under its name."""
+    if how == "another run's" and by == "own":
+        pytest.skip("a list of scores says of no run that it is its own")
+    monkeypatch.setattr("aelab.data.unpacking.LARGE", 1 << 20)
+    run("bounded")
+    model = aelab.load("run-bounded")
+    cfg = composed(f"score.by={by}", "run=run-bounded", "task=score")
+    job = SimpleNamespace(folder=Path("run-bounded"), cfg=cfg, applied=model)
+    path = job.folder / {"own": "training_scores.npz", "joint": "training_joint.npz"}[by]
+    _, known = scoring.scorer(job)
+    with np.load(path) as good:
+        arrays = dict(good)
+    KEPT[how](path, arrays)
+    np.testing.assert_array_equal(scoring.scorer(job)[1], known)
+    with np.load(path) as again:
+        assert {name: again[name].shape for name in again} == {name: a.shape for name, a in arrays.items()}
+
+
 def test_labels_of_outliers_give_their_measures(run, tmp_path, capsys):
     from sklearn.metrics import roc_auc_score
 
@@ -212,9 +246,9 @@ def test_tensors_are_the_model_s_own(run):
 
 def test_training_that_goes_on_makes_scores_of_training_void(run, tmp_path, capsys):
     do(capsys, "score", run("rbm"), tmp_path / "s.npy")
-    assert (Path("run-rbm") / "training_scores.npy").exists()
+    assert (Path("run-rbm") / "training_scores.npz").exists()
     assert command(capsys, "resume=run-rbm", "train.epochs=2").status == 0
-    assert not (Path("run-rbm") / "training_scores.npy").exists()
+    assert not (Path("run-rbm") / "training_scores.npz").exists()
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

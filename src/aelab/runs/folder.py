@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aelab.models.base import Model
     from aelab.rbm.layer import Layer
 
-SCORES = "training_scores.npy"  # the score of each training row, sorted, once task=score has asked for it
+SCORES = "training_scores.npz"  # the score of each training row, sorted, once task=score has asked for it
 JOINT = "training_joint.npz"  # the same of score.by=joint, and the density
 
 
