@@ -149,3 +149,30 @@ def test_every_key_has_a_comment():
             plain = value.strip() and not key.startswith(("#", "-", "_")) and key not in ("name",)
             if plain and not inside and not value.strip().startswith("${data."):
                 assert "#" in line, f"{path}: {key} has no comment"
+
+
+FIRST = """
+import os, sys
+from aelab import app, log
+def say(text):
+    print(text, "torch" in sys.modules, flush=True)
+    os._exit(0)
+log.say = say
+app.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["model=linear", "hydra.run.dir=there"], "Linear on digits → there False"),
+        (["chain=deep_autoencoder", "hydra.run.dir=there"], "deep_autoencoder on digits → there False"),
+        (["-m", "seed=0,1", "hydra.sweep.dir=there"], "2 jobs → there False"),
+    ],
+)
+def test_the_first_line_comes_before_pytorch_is_loaded(words, line, tmp_path):
+    """Which takes seconds; the first line is there within one."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST, *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.stdout.strip() == line, done.stderr

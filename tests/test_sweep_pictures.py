@@ -13,7 +13,7 @@ from aelab.functional.drawing.comparison import Series, over_seeds
 from aelab.functional.drawing.settings import Setting, against_settings, fences, parallel_coordinates
 from aelab.results.figures import Style
 from aelab.sweep.board import Board
-from aelab.sweep.jobs import Job
+from aelab.sweep.jobs import Job, Sweep
 from aelab.sweep.pictures import draw
 from aelab.sweep.seeds import enough
 
@@ -131,3 +131,14 @@ def test_which_width_is_enough_is_read_off_the_means_over_seeds(tmp_path):
     (line,) = enough(Board(jobs, ["val/explained_variance"], "maximize"))
     assert line == "val/explained_variance: of model.n_code, 80 % from 4, 90 % from 8, 95 % by none"
     assert enough(Board(jobs, ["val/loss"], "minimize")) == []
+
+
+def test_a_number_with_many_digits_is_said_with_four():
+    sweep = Sweep(3, 0, 0.0, ["optimizer.lr", "model.n_code", "seed", "chain.widths"], 1)
+    asked = {
+        "optimizer.lr": "0.004043878009515107",
+        "model.n_code": "8",
+        "seed": "20261126123",
+        "chain.widths": "[9,8]",
+    }
+    assert sweep.words(asked) == ["lr=0.004044", "n_code=8", "seed=20261126123", "widths=[9,8]"]

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig
 from aelab import log, signals
 from aelab.config.messages import one_line
 from aelab.config.offered import hide_parts, refuse, refuse_none
-from aelab.config.overrides import plain, said
+from aelab.config.overrides import plain
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
@@ -48,7 +48,7 @@ def main() -> None:
 def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    overrides = said(job.overrides.task)
+    overrides = list(job.overrides.task)
     try:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
@@ -106,12 +106,13 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
             raise UserError("hydra.run.dir: a run that goes on stays in its own folder; leave it out")
         cfg, folder = resumed(cfg, overrides)
     cfg = resolved(cfg)
-    check(cfg)
+    log.say(f"{str(cfg.model._target_).rpartition('.')[2]} on {cfg.data.name} → {log.place(folder)}")
+    with log.phase("loading PyTorch"):
+        check(cfg)
     if cfg.resume is None:
         refuse_unused(cfg.model, overrides, choices)
         if begun_in(folder, cfg, finished=is_multirun()):
             cfg.resume = str(folder)
-    log.say(f"{str(cfg.model._target_).rpartition('.')[2]} on {cfg.data.name} → {log.place(folder)}")
     own = own_configs()
     with signals.goes_on_by(lambda: way_on(folder, cfg, own), again=own_folder):
         return folder, run(cfg, folder, shlex.join(["aelab", *own, *overrides]))
@@ -121,7 +122,7 @@ def own_configs() -> list[str]:
     """The words of this command that say where a person's own configs lie."""
     job = HydraConfig.get()
     named = [f"--config-dir={s.path}" for s in job.runtime.config_sources if s.provider == "command-line"]
-    return named + [word for word in said(job.overrides.hydra) if word.startswith("hydra.searchpath=")]
+    return named + [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
 
 
 def job_of_sweep() -> AbstractContextManager[None]:
@@ -140,7 +141,7 @@ def name_in_sweep(cfg: DictConfig) -> None:
     sweep, job = this_sweep(), HydraConfig.get()
     if sweep is None or "group" not in (cfg.logger or ()) or cfg.logger.name or os.environ.get("WANDB_NAME"):
         return
-    words = sweep.words(settings(said(job.overrides.task)))
+    words = sweep.words(settings(job.overrides.task))
     cfg.logger.name = f"{cfg.logger.group or sweep_name(Path(job.sweep.dir))}/{', '.join(words) or job.job.num}"
 
 
@@ -151,19 +152,20 @@ def is_multirun() -> bool:
 
 def chosen(key: str) -> bool:
     """Whether the command gives ``key``, one of Hydra's own."""
-    return any(override.lstrip("+").startswith(f"{key}=") for override in said(HydraConfig.get().overrides.hydra))
+    return any(override.lstrip("+").startswith(f"{key}=") for override in HydraConfig.get().overrides.hydra)
 
 
 def trained_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, float]:
     """The stages of ``cfg.chain`` in order; the metrics of the last one."""
-    from aelab.runs.chain import Command, run_chain
-    from aelab.watch.wandb_start import away_from_agent, has_agent
-
     if cfg.resume is not None:
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
     job = HydraConfig.get()
+    log.say(f"{job.runtime.choices['chain']} on {cfg.data.name} → {log.place(folder)}")
+    with log.phase("loading PyTorch"):
+        from aelab.runs.chain import Command, run_chain
+        from aelab.watch.wandb_start import away_from_agent, has_agent
+
     command = Command(overrides, dict(job.runtime.choices), own_configs(), bool(job.verbose), is_multirun())
-    log.say(f"{command.choices['chain']} on {cfg.data.name} → {log.place(folder)}")
     with away_from_agent(), signals.goes_on_by(signals.own_command, again=True):
         metrics = run_chain(cfg, folder, command)
     if has_agent():
@@ -179,14 +181,16 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     from aelab.runs import store
 
     folder = Path(cfg.chain.store).expanduser()
-    for name in store.delete(folder, list(cfg.delete)):
+    with log.phase(f"reading the stages in {log.place(folder)}"):
+        deleted, left = store.delete(folder, list(cfg.delete)), store.entries(folder)
+    for name in deleted:
         report.say(f"deleted {folder / name}")
-    report.print_stages(folder, store.entries(folder))
+    report.print_stages(folder, left)
 
 
 def asked_objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float] | None:
     """The objective of a sweep's job, or of a run whose command names one; None of any other, which may have none."""
-    asked = is_multirun() or any(text.startswith("objective=") for text in said(HydraConfig.get().overrides.task))
+    asked = is_multirun() or any(text.startswith("objective=") for text in HydraConfig.get().overrides.task)
     return objective(cfg, metrics) if asked else None
 
 
@@ -202,23 +206,26 @@ def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]
 
 def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """Learning curves and a table of the runs that ``runs`` matches."""
-    from aelab.results.figures import Style
-    from aelab.sweep.compare import compare
+    with log.phase("loading PyTorch"):
+        from aelab.results.figures import Style
+        from aelab.sweep.compare import compare
 
     compare(patterns(cfg.runs), folder, Style(**cfg.figures))
 
 
 def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """One self-contained HTML page of a run, a chain or a sweep."""
-    from aelab.results import report
-    from aelab.runs.pages import write_page
+    with log.phase("loading PyTorch"):
+        from aelab.results import report
+        from aelab.runs.pages import write_page
 
     if cfg.run is None:
         raise UserError("run: task=report needs the folder of a run, a chain or a sweep, run=outputs/DATE/RUN")
     out = Path(cfg.out or "report.html")
     if out.suffix != ".html":
         raise UserError(f"out: a report is an .html file, got {out}")
-    write_page(Path(cfg.run), out, cfg.trust)
+    with log.phase("writing the page"):
+        write_page(Path(cfg.run), out, cfg.trust)
     report.say(f"{out}  ({out.stat().st_size / 1e6:.1f} MB, open it in any browser)")
 
 
@@ -251,8 +258,10 @@ def verify_result(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The log-likelihood of a finished run, between bounds; into its own folder."""
     from aelab.config.build import resolved
-    from aelab.results import report
-    from aelab.runs.again import measure_again
+
+    with log.phase("loading PyTorch"):
+        from aelab.results import report
+        from aelab.runs.again import measure_again
 
     if cfg.run is None:
         raise UserError("run: task=likelihood needs the folder of a finished run, run=outputs/DATE/RUN")
@@ -265,8 +274,10 @@ def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> N
 def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """A finished run's model applied to rows; what comes of it in one file."""
     from aelab.config.build import resolved
-    from aelab.results import report
-    from aelab.runs.applying import use
+
+    with log.phase("loading PyTorch"):
+        from aelab.results import report
+        from aelab.runs.applying import use
 
     for line in use(resolved(cfg), overrides):
         report.say(line)

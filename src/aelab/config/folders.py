@@ -26,9 +26,9 @@ def sweep_folder(path: str, study: str | None) -> str:
     return claim(path) if study is None else f"sweeps/{study}"
 
 
-def what(chain: str, model: str) -> str:
-    """What a folder is named after."""
-    return model if chain == "none" else chain
+def what(task: str, chain: str, model: str, data: str) -> str:
+    """What a folder is named after: what is trained on which data, or that runs are compared in it."""
+    return task if task == "compare" else f"{model if chain == 'none' else chain}-{data}"
 
 
 def register() -> None:

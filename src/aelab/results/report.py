@@ -13,7 +13,7 @@ from aelab.errors import UserError
 NEARLY = 0.9  # of the letters: squared_erorr for squared_error, but not biases_mae for biases_rmse
 
 LINES = {  # metric → what a person reads
-    "test/squared_error": "squared error of a test image",
+    "test/squared_error": "squared error of a test sample",
     "test/pca_squared_error": "the same, PCA with as many code units",
     "test/logistic_pca_squared_error": "the same, logistic PCA",
     "test/scratch_squared_error": "the same, the net not pretrained",

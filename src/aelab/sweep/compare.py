@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aelab import log
 from aelab.config.overrides import leaves, shortest
 from aelab.config.reading import read_plain
 from aelab.config.schema import role_of
@@ -46,10 +47,15 @@ def compare(patterns: Sequence[str], out_folder: Path, style: "Style") -> list[t
     write_text(out_folder / "compare.csv", tables.comma_separated(everything))
     written = ["compare.md", "compare.csv"]
     if any(run.history for run in runs):
-        written.append(draw(runs, out_folder, style).name)
-    tables.show(rows, f"{len(runs)} runs", ["run", *(name for name in rows[0] if "/" in name)], bold=())
+        with log.phase("drawing figures"):
+            written.append(draw(runs, out_folder, style).name)
+    metrics = [name for name in rows[0] if "/" in name]
+    first = ["run", *metrics[:1], *shortest(FIRST).values(), *metrics[1:]]
+    tables.show(rows, f"{len(runs)} runs", first, bold=())
     more = len(everything[0]) - len(rows[0])
-    print(f"{', '.join(written)} in {out_folder}" + (f"; {more} more columns in compare.csv" if more else ""))
+    print(
+        f"{', '.join(written)} in {log.place(out_folder)}" + (f"; {more} more columns in compare.csv" if more else "")
+    )
     return rows
 
 

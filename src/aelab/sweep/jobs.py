@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from aelab.log import duration
 
 Status = Literal["running", "done", "pruned", "failed", "killed"]
 Outcome = tuple[Status, list[float], str]  # how it ended, its objectives, the one line that says why
+LONGEST = 8  # characters of a number that are said as they are
 VARIABLE = "AELAB_SWEEP"  # in which a job, in whatever process it runs, is told of its sweep
 
 
@@ -61,7 +63,7 @@ class Sweep(NamedTuple):
     def words(self, settings: dict[str, str]) -> list[str]:
         """``n_code=8``, ``fraction=0.25``: of a job's ``settings`` those that differ, by their shortest names."""
         names = shortest([key for key in settings if key in self.keys])
-        return [f"{name}={settings[key]}" for key, name in names.items()]
+        return [f"{name}={short(settings[key])}" for key, name in names.items()]
 
     def line(self, job: Job, objectives: Sequence[str]) -> str:
         """``3/6  n_code=8 fraction=0.25  val/loss 18.4  8 s  24 s left``."""
@@ -77,6 +79,13 @@ class Sweep(NamedTuple):
 def this_sweep() -> Sweep | None:
     """The sweep that this process runs a job of; None where a launcher brought no word of it."""
     return Sweep(*json.loads(os.environ[VARIABLE])) if VARIABLE in os.environ else None
+
+
+def short(value: str) -> str:
+    """A value as it is read: of a number with many digits four, 0.004044 of 0.004043878009515107."""
+    with suppress(ValueError):
+        return f"{float(value):.4g}" if len(value) > LONGEST and "." in value else value
+    return value
 
 
 def settings(overrides: Sequence[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Handing jobs to a Hydra launcher: the cores shared out, and no job's failure the end of the others."""
 
+import importlib
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import log, signals
-from aelab.config.overrides import said, typed
+from aelab.config.overrides import typed
 from aelab.errors import UserError
 from aelab.sweep.jobs import Job, Sweep, differing, read_jobs
 from aelab.sweep.summary_run import sweep_name
@@ -62,13 +63,16 @@ def launch(
         if "hardware" in config and "threads" in config.hardware:
             batch = [[*job, f"{THREADS}={threads}"] for job in batch]
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    if together == 1 and "model" in config:  # here and now; while a job runs nothing is said of it
+        with log.phase("loading PyTorch"):
+            importlib.import_module("pytorch_lightning")
     with env_override(environment):
         return launcher.launch(batch, initial_job_idx=first_number)
 
 
 def goes_on(config: DictConfig, in_same_folder: bool) -> AbstractContextManager[None]:
     """Inside, a sweep that is stopped says its own command, with its folder unless the command has it anyway."""
-    given = any(item.lstrip("+").startswith("hydra.sweep.dir=") for item in said(config.hydra.overrides.hydra))
+    given = any(item.lstrip("+").startswith("hydra.sweep.dir=") for item in config.hydra.overrides.hydra)
     known = given or in_same_folder
     folder = "" if known else " " + typed(override("hydra.sweep.dir", log.place(Path(config.hydra.sweep.dir))))
     return signals.goes_on_by(lambda: signals.own_command() + folder, again=known)
@@ -100,6 +104,8 @@ class Grid(Launcher):
         rest = [number for number in jobs if number not in known or known[number].status != "done"]
         if len(rest) < len(jobs):
             log.say(f"{len(jobs) - len(rest)} of {len(jobs)} jobs were done before")
+        elif initial_job_idx == 0:
+            log.say(f"{self.total()} job{'s' * (self.total() != 1)} → {log.place(folder)}")
         keys = differing(list(jobs.values()))
         returns: list[JobReturn] = []
         for _, group in groupby(enumerate(rest), lambda item: item[1] - item[0]):  # numbers that follow each other

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from aelab.files import write_text
+from aelab.log import phase, place
 from aelab.results import tables
 from aelab.sweep.board import Board
 
@@ -31,9 +32,11 @@ def publish(board: Board, folder: Path, config: DictConfig) -> None:
         print("every job: " + " ".join(board.common))
     for line in [*failed, *answers]:
         print(line)
-    pictures = _or_say_why(draw, board, folder, Style(**config.figures)) or []
-    print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in {folder}")
-    _or_say_why(log_summary, rows, pictures, folder, config)
+    with phase("drawing figures"):
+        pictures = _or_say_why(draw, board, folder, Style(**config.figures)) or []
+    print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in {place(folder)}")
+    with phase("telling what watches the sweep"):
+        _or_say_why(log_summary, rows, pictures, folder, config)
 
 
 def _page(board: Board, rows: list[tables.Row], failed: list[str], answers: list[str]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from aelab import log
 from aelab.config.build import asks_for, build
 from aelab.errors import UserError
 from aelab.ranges import Natural
@@ -115,7 +116,8 @@ def how_to_look(folder: Path) -> str:
     if any(name.startswith("offline") for name in runs):
         from aelab.watch.wandb_start import to_send
 
-        return f"wandb leet {folder / 'wandb'}\nto send it  {to_send(folder)}"
+        return f"wandb leet {log.place(folder / 'wandb')}\nto send it  {to_send(Path(log.place(folder)))}"
     if any(folder.glob("events.out.tfevents.*")):
-        return f"tensorboard --logdir {folder}"
-    return f"the W&B page above, or {folder / 'figures'}" if runs else str(folder / "figures")
+        return f"tensorboard --logdir {log.place(folder)}"
+    pictures = log.place(folder / "figures")
+    return f"the W&B page above, or {pictures}" if runs else pictures

@@ -74,6 +74,8 @@ class OptunaSweeper(Sweeper):
         study, fixed = self._begin(arguments)
         text = OmegaConf.to_yaml(self.config).replace(self.storage, without_password(self.storage))
         write_text(self.folder / "multirun.yaml", text)
+        trials = "trials" if study.n_trials is None else f"{study.n_trials} trials"
+        log.say(f"{trials} → {log.place(self.folder)}")
         at_once = self.n_jobs if self.n_jobs > 0 else cores()
         self.began, ran = time.time(), 0
         with goes_on(self.config, in_same_folder=True):
