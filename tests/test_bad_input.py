@@ -52,6 +52,7 @@ MISTAKES = [
     ("data=mnits", "data", ["did you mean mnist?"]),
     ("model/network=cnov", "model/network", ["choose one of conv, mlp"]),
     ("experiment=none_such", "experiment", ["choose one of"]),
+    ("data.source=digits", "data.source", ["expected Source, got 'digits'"]),
     ("modle=linear", "modle", ["no such key; did you mean model?"]),
     ("sed=3", "sed", ["did you mean seed?"]),
     ("model.n_cod=3", "model.n_cod", ["did you mean n_code?"]),

@@ -12,6 +12,7 @@ from PIL import Image
 from aelab.config.build import build
 from aelab.data import images
 from aelab.data.images import ImageData
+from aelab.data.own import fingerprint
 from aelab.data.schemas import of_plain
 from aelab.errors import UserError
 
@@ -94,6 +95,18 @@ def test_parts_by_folder(folder):
     assert len(made.test.x) == 4 and made.test.y.tolist() == [0, 0, 1, 1] and len(made.train.x) == 6
     apart = data(copies / "train", f"data.test_path={copies / 'test'}", "data.validation=2")
     assert torch.equal(apart.test.x, made.test.x) and apart.test.y.tolist() == [0, 0, 1, 1]
+
+
+def test_what_other_programs_hide_is_no_image_and_no_change(folder):
+    """Thumbnails and copies in hidden folders; macOS's ._ files, which are no images."""
+    before, key = everything(data(folder, "data.validation=2")), fingerprint({"path": str(folder)})
+    for hidden in (folder / ".ipynb_checkpoints", folder / "a" / ".thumbs" / "small"):
+        hidden.mkdir(parents=True)
+        Image.fromarray(PIXELS[0] // 2).save(hidden / "00.png")
+    (folder / "a" / "._00.png").write_bytes(b"resource fork")
+    (folder / ".DS_Store").write_bytes(b"finder")
+    assert torch.equal(everything(data(folder, "data.validation=2")), before)
+    assert fingerprint({"path": str(folder)}) == key
 
 
 def test_images_are_decoded_once_and_a_damaged_cache_is_noticed(folder, monkeypatch):

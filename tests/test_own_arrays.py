@@ -65,6 +65,18 @@ def test_the_scale_is_of_the_training_rows_alone(tmp_path):
     assert torch.equal(first.train.x, second.train.x) and not torch.equal(first.test.x, second.test.x)
 
 
+def test_a_test_file_may_be_of_one_row_and_what_is_wrong_there_is_said_of_it(tmp_path):
+    x = np.random.default_rng(0).random((9, 4))
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "b.npy", x[:1] / 2)
+    made = data(tmp_path / "a.npy", f"data.test_path={tmp_path / 'b.npy'}", "data.validation=2")
+    assert len(made.test.x) == 1 and len(made.train.x) == 7
+    np.save(tmp_path / "b.npy", x[:0])
+    for name, said in (("b.npy", "is empty"), ("", "is a folder"), ("c.npy", "does not exist")):
+        with pytest.raises(UserError, match=rf"^data\.test_path: .*{said}"):
+            data(tmp_path / "a.npy", f"data.test_path={tmp_path / name}", "data.validation=2")
+
+
 def test_labels_groups_and_parts_stand_beside_the_rows(tmp_path):
     kind, group = np.arange(40) % 3, np.arange(40) // 4
     part = np.where(np.arange(40) < 30, "train", "test")

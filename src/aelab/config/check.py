@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from aelab.config import schema
 from aelab.config.messages import suggest
 from aelab.config.overrides import plain
-from aelab.config.targets import TARGET, locate
+from aelab.config.targets import CONF, TARGET, locate
 from aelab.errors import UserError
 from aelab.ranges import OF_OPTIMIZERS
 
@@ -60,7 +60,8 @@ def check_node(node: dict[str, Any], key: str, given: frozenset[str] = frozenset
         check_parts(value, where)
         hint = known[name].annotation if name in known else Any
         if reason := misfit(value, hint):
-            wants_node = isinstance(value, str) and not _is_plain(hint)
+            is_group = (CONF / "/".join(where.split(".")[-2:])).is_dir()
+            wants_node = is_group and isinstance(value, str) and not _is_plain(hint)
             remedy = f"; an option of a group is chosen by {where.replace('.', '/')}={value}" if wants_node else ""
             raise UserError(f"{where}: {reason}{remedy}")
     missing = [p.name for p in known.values() if p.default is p.empty and p.name not in {*values, *given}]
@@ -160,6 +161,8 @@ def _is_a(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, hint)) and not isinstance(value, bool) and value == value
     if origin in (list, tuple, dict):
         return isinstance(value, origin)
+    if getattr(hint, "_is_protocol", False):  # what an object can do; a config says such a one by a node
+        return not isinstance(value, (str, int, float, list, dict, type(None)))
     return value is None if hint in (None, type(None)) else not inspect.isclass(hint) or isinstance(value, hint)
 
 

@@ -66,7 +66,7 @@ class ArraySource(Own):
             raise UserError(
                 f"{self.at} has shape {self.array.shape}; it needs a row of several numbers for each sample"
             )
-        if len(self) < 3:
+        if len(self) < 3 and where.test_path is None:
             raise UserError(f"{self.at} has {len(self)} rows, which can't be split into training, validation and test")
         self.own_shape = self.array.shape[1:] if entries.shape is None else tuple(entries.shape)
         width = prod(self.array.shape[1:])
@@ -92,9 +92,7 @@ class ArraySource(Own):
     def elsewhere(self, path: str) -> "ArraySource":
         inside = path.endswith(".npz")  # else its labels would be those of the training rows
         entries = self.entries if inside else self.entries._replace(label=None)
-        other = ArraySource(path, self.where._replace(test_path=None), entries._replace(shape=None))
-        other.at = f"data.test_path: {path}"
-        return other
+        return ArraySource(path, self.where, entries._replace(shape=None))
 
     def blocks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         at_once = max(1, BLOCK // (8 * prod(self.own_shape)))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from aelab.data.batches import Data
-from aelab.data.own import Own, Where
+from aelab.data.own import Own, Where, files_below
 from aelab.data.schema import Samples, Schema, row_number
 from aelab.errors import UserError
 from aelab.ranges import Count, Seed
@@ -153,7 +153,7 @@ def stop_words() -> frozenset[str]:
 def read_documents(path: Path, chosen: Chosen, at: str) -> Documents:
     """The documents in a folder or file; ``at`` begins the message about one that holds none."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*.txt") if file.is_file())
+        files = files_below(path, ".txt")
         parents = [file.relative_to(path).parts[:-1] for file in files]
         labels = np.array([parts[0] for parts in parents]) if files and all(parents) else None
         documents = Documents([counted(read(file, at)) for file in files], labels)

@@ -15,7 +15,7 @@ from aelab import files
 from aelab.data.array import BLOCK
 from aelab.data.augmentation import Mirror
 from aelab.data.batches import Data
-from aelab.data.own import Own, Where
+from aelab.data.own import Own, Where, files_below
 from aelab.data.scaling import Scaling
 from aelab.data.schema import ArraySchema
 from aelab.errors import UserError
@@ -110,9 +110,7 @@ class ImageSource(Own):
     def elsewhere(self, path: str) -> "ImageSource":
         size = (self.array.shape[1], self.array.shape[2])
         where = self.where._replace(split_column=None)
-        other = ImageSource(path, where, self.cache, size, self.crop, self.colour, self.label)
-        other.at = f"data.test_path: {path}"
-        return other
+        return ImageSource(path, where, self.cache, size, self.crop, self.colour, self.label)
 
     def blocks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         at_once = max(1, BLOCK // (8 * self.array[0].size))
@@ -146,7 +144,7 @@ def image_files(root: Path, at: str) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise UserError(f"{at} does not exist; give a folder of images")
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    found = files_below(root, *SUFFIXES)
     if not found:
         raise UserError(f"{at} holds no image; give a folder with .png, .jpg or .tif files")
     return found

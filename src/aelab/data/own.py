@@ -1,6 +1,7 @@
 """A person's own data: what tables, arrays and folders of images have in common on the way from files to parts."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,11 +64,20 @@ class Own:
         """The same kind of data in other files."""
         raise NotImplementedError
 
+    def test_files(self, path: str) -> "Own":
+        """``elsewhere``, whatever is wrong there said of data.test_path."""
+        try:
+            other = self.elsewhere(path)
+        except UserError as error:
+            raise UserError(re.sub(r"^data\.path: ", "data.test_path: ", str(error))) from error
+        other.at = f"data.test_path: {path}"
+        return other
+
     def parts(self, name: str, validation: int | float, train_size: int | None, draw: torch.Generator) -> Parts:
         """Split first, then fitted on the training part alone, then read."""
         labels, other = self.labels(), None
         if self.where.test_path is not None:
-            other = self.elsewhere(self.where.test_path)
+            other = self.test_files(self.where.test_path)
         rows = self.split(labels, validation, draw)
         rows = rows._replace(train=first(rows.train, train_size))
         if self.stream is not None:
@@ -144,6 +154,15 @@ def texts(values: np.ndarray) -> np.ndarray:
     return np.array([str(value) for value in values.tolist()], dtype=object).astype(str)
 
 
+def files_below(root: Path, *suffixes: str) -> list[Path]:
+    """The files below ``root`` of these suffixes, all for none, in the order of their names.
+
+    None of those that are hidden, or in a hidden folder: what other programs keep there are copies and thumbnails.
+    """
+    below = (path for path in root.rglob("*") if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    return sorted(path for path in below if path.is_file() and (not suffixes or path.suffix.lower() in suffixes))
+
+
 def fingerprint(data: dict[str, Any]) -> str:
     """128 bits of what lies in the files and folders that a config of one's own data names, wherever they lie."""
     digest = hashlib.blake2b(digest_size=16)
@@ -152,8 +171,7 @@ def fingerprint(data: dict[str, Any]) -> str:
         digest.update(key.encode())
         if not root.exists():
             continue  # the name of a column or an array; what does not exist at all is said when it is read
-        files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-        for file in files:
+        for file in files_below(root) if root.is_dir() else [root]:
             digest.update(f"{file.relative_to(root) if root.is_dir() else ''}\n".encode())
             try:
                 with file.open("rb") as stream:
