@@ -76,6 +76,7 @@ NonNegative = Annotated[float, Interval(0, LARGEST)]
 Fraction = Annotated[float, Interval(0, 1)]
 BelowOne = Annotated[float, Interval(0, 1, below=True)]  # what is kept of a sliding mean, a momentum, a dropout
 Inside = Annotated[float, Interval(0, 1, above=True, below=True)]
+Share = Count | Inside  # so many of them, or this part
 Widths = Annotated[list[Count], Length(0, 1000)]
 
 # What torch.optim's own signatures leave open, by the name that an option has in all of them.

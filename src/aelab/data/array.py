@@ -9,13 +9,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from aelab.data.augmentation import Mirror
+from aelab.data.augmentation import Degrees, Mirror, Zoom
 from aelab.data.batches import Data
 from aelab.data.own import Own, Where
 from aelab.data.scaling import UNSCALED, Ends, Scale, fit
 from aelab.data.schema import ArraySchema, Missing, is_unit_interval, refuse_infinite, scaled
 from aelab.data.unpacking import too_much
 from aelab.errors import UserError
+from aelab.ranges import Count, Fraction, Natural, Number, Seed, Share
 from aelab.rbm.layer import Layer
 
 BLOCK = 1 << 26  # bytes of float64 that are converted at once
@@ -26,10 +27,10 @@ class Entries(NamedTuple):
     """How entries are taken, as the config says it; see conf/data/array.yaml."""
 
     array: str | None
-    shape: list[int] | None
+    shape: list[Count] | None
     colour: Literal["first", "last"] | None
     scale: Scale | Literal["auto"]
-    clip: list[float] | None
+    clip: list[Number] | None
     missing: Missing
     label: str | None
 
@@ -38,13 +39,13 @@ class ArrayData(Data):
     """Rows of an array; see :class:`ArraySource` for how they become inputs."""
 
     def __init__(
-        self, path: str, name: str, array: str | None, shape: list[int] | None,
-        colour: Literal["first", "last"] | None, scale: Scale | Literal["auto"], clip: list[float] | None,
-        missing: Missing, label: str | None, test: int | float, test_path: str | None, test_seed: int,
+        self, path: str, name: str, array: str | None, shape: list[Count] | None,
+        colour: Literal["first", "last"] | None, scale: Scale | Literal["auto"], clip: list[Number] | None,
+        missing: Missing, label: str | None, test: Share, test_path: str | None, test_seed: Seed,
         split_column: str | None, split_index: str | None, group: str | None, stream: str | None,
-        validation: int | float, train_size: int | None, labelled: int | None,
-        binarize: Literal["none", "threshold", "bernoulli"], shift: int, mirror: Mirror, rotate: float, zoom: float,
-        mix: float, seed: int, batch_size: int, below: list[Layer],
+        validation: Share, train_size: Count | None, labelled: Count | None,
+        binarize: Literal["none", "threshold", "bernoulli"], shift: Natural, mirror: Mirror, rotate: Degrees,
+        zoom: Zoom, mix: Fraction, seed: int, batch_size: int, below: list[Layer],
     ):  # fmt: skip
         where = Where(test, test_path, test_seed, split_column, split_index, group, stream)
         source = ArraySource(path, where, Entries(array, shape, colour, scale, clip, missing, label))

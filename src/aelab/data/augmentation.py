@@ -5,14 +5,17 @@ torch's default generator, on the images' device; zeros come in from outside.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aelab.errors import UserError
+from aelab.ranges import Interval
 
+Degrees = Annotated[float, Interval(0, 180)]
+Zoom = Annotated[float, Interval(0, 0.9)]
 Mirror = Literal["none", "horizontal", "vertical", "both"]
 
 

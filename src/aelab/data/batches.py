@@ -3,19 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import Annotated, Literal, Protocol
+from typing import Literal, Protocol
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from aelab.data import disk
-from aelab.data.augmentation import STILL, Augmentation, Mirror
+from aelab.data.augmentation import STILL, Augmentation, Degrees, Mirror, Zoom
 from aelab.data.hooks import AROUND, WITHIN, listeners
 from aelab.data.parts import Batch, Parts, Split
 from aelab.errors import UserError
 from aelab.functional.pca import PCA, fit_pca
-from aelab.ranges import Count, Fraction, Inside, Interval, Natural
+from aelab.ranges import Count, Fraction, Natural, Share
 from aelab.rbm.layer import Layer, decode_through, encode_all
 
 EVALUATED = 50_000  # of the training rows that lie on disk, those that a test looks at
@@ -50,14 +50,14 @@ class Data(pl.LightningDataModule):
         root: str | None,
         cache: str,
         download: bool,
-        validation: Count | Inside,
+        validation: Share,
         train_size: Count | None,
         labelled: Count | None,
         binarize: Literal["none", "threshold", "bernoulli"],
         shift: Natural,
         mirror: Mirror,
-        rotate: Annotated[float, Interval(0, 180)],
-        zoom: Annotated[float, Interval(0, 0.9)],
+        rotate: Degrees,
+        zoom: Zoom,
         mix: Fraction,
         seed: int,
         batch_size: int,

@@ -15,7 +15,7 @@ from aelab.data.batches import Data
 from aelab.data.own import Own, Where, files_below
 from aelab.data.schema import Samples, Schema, row_number
 from aelab.errors import UserError
-from aelab.ranges import Count, Seed
+from aelab.ranges import Count, Seed, Share
 from aelab.rbm.layer import Layer
 
 WORD = re.compile(r"[^\W\d_]{2,}")  # two letters or more, of any alphabet
@@ -88,8 +88,8 @@ class DocumentData(Data):
 
     def __init__(
         self, path: str, name: str, text: str, label: str | None, vocabulary: Count, min_documents: Count,
-        stop_words: Literal["english", "none"], test: int | float, test_seed: Seed, test_path: str | None,
-        validation: int | float, train_size: int | None, labelled: int | None, seed: int, batch_size: int,
+        stop_words: Literal["english", "none"], test: Share, test_seed: Seed, test_path: str | None,
+        validation: Share, train_size: Count | None, labelled: Count | None, seed: int, batch_size: int,
         below: list[Layer],
     ):  # fmt: skip
         where = Where(test, test_path, test_seed, None, None, None)

@@ -13,12 +13,13 @@ import numpy as np
 
 from aelab import files
 from aelab.data.array import BLOCK
-from aelab.data.augmentation import Mirror
+from aelab.data.augmentation import Degrees, Mirror, Zoom
 from aelab.data.batches import Data
 from aelab.data.own import Own, Where, files_below
 from aelab.data.scaling import Scaling
 from aelab.data.schema import ArraySchema
 from aelab.errors import UserError
+from aelab.ranges import Count, Fraction, Natural, Seed, Share
 from aelab.rbm.layer import Layer
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,11 @@ class ImageData(Data):
     """Images of a folder; see :class:`ImageSource` for how they become inputs."""
 
     def __init__(
-        self, path: str, name: str, cache: str, size: int | list[int] | None, crop: Crop, colour: bool,
-        label: Literal["folder"] | None, test: int | float, test_path: str | None, test_seed: int,
-        split_column: Literal["folder"] | None, split_index: str | None, stream: str | None, validation: int | float,
-        train_size: int | None, labelled: int | None, binarize: Literal["none", "threshold", "bernoulli"],
-        shift: int, mirror: Mirror, rotate: float, zoom: float, mix: float, seed: int, batch_size: int,
+        self, path: str, name: str, cache: str, size: Count | list[Count] | None, crop: Crop, colour: bool,
+        label: Literal["folder"] | None, test: Share, test_path: str | None, test_seed: Seed,
+        split_column: Literal["folder"] | None, split_index: str | None, stream: str | None, validation: Share,
+        train_size: Count | None, labelled: Count | None, binarize: Literal["none", "threshold", "bernoulli"],
+        shift: Natural, mirror: Mirror, rotate: Degrees, zoom: Zoom, mix: Fraction, seed: int, batch_size: int,
         below: list[Layer],
     ):  # fmt: skip
         where = Where(test, test_path, test_seed, split_column, split_index, group=None, stream=stream)

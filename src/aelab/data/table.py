@@ -11,7 +11,7 @@ import numpy as np
 
 from aelab.config.messages import suggest
 from aelab.config.overrides import quoted
-from aelab.data.augmentation import Mirror
+from aelab.data.augmentation import Degrees, Mirror, Zoom
 from aelab.data.batches import Data
 from aelab.data.delimited import Format, read_table
 from aelab.data.own import Own, Where
@@ -19,6 +19,7 @@ from aelab.data.scaling import Scale, fit
 from aelab.data.schema import Missing, is_unit_interval, scaled
 from aelab.data.table_schema import Category, TableSchema, as_numbers, as_texts, is_number, pyarrow
 from aelab.errors import UserError
+from aelab.ranges import Count, Fraction, Natural, Number, Seed, Share
 from aelab.rbm.layer import Layer
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ ENOUGH = 10  # rows from which on it is no chance that a column counts them
 class Columns(NamedTuple):
     """Which columns are taken and how, as the config says it; see conf/data/table.yaml."""
 
-    shape: list[int] | None
+    shape: list[Count] | None
     columns: list[str] | None
     exclude: list[str]
     categories: list[str]
     numbers: list[str]
     max_categories: int
     scale: Scale
-    clip: list[float] | None
+    clip: list[Number] | None
     missing: Missing
     unseen: Literal["other", "refuse"]
     label: str | None
@@ -51,14 +52,14 @@ class TableData(Data):
     """Rows of a table; see :class:`TableSource` for how they become inputs."""
 
     def __init__(
-        self, path: str, name: str, shape: list[int] | None, columns: list[str] | None, exclude: list[str],
-        categories: list[str], numbers: list[str], max_categories: int, scale: Scale, clip: list[float] | None,
+        self, path: str, name: str, shape: list[Count] | None, columns: list[str] | None, exclude: list[str],
+        categories: list[str], numbers: list[str], max_categories: Count, scale: Scale, clip: list[Number] | None,
         missing: Missing, unseen: Literal["other", "refuse"], label: str | None, delimiter: str | None,
-        decimal: str | None, encoding: str, missing_words: list[str], test: int | float, test_path: str | None,
-        test_seed: int, split_column: str | None, split_index: str | None, group: str | None,
-        stream: str | None, validation: int | float, train_size: int | None, labelled: int | None,
-        binarize: Literal["none", "threshold", "bernoulli"], shift: int, mirror: Mirror, rotate: float, zoom: float,
-        mix: float, seed: int, batch_size: int, below: list[Layer],
+        decimal: str | None, encoding: str, missing_words: list[str], test: Share, test_path: str | None,
+        test_seed: Seed, split_column: str | None, split_index: str | None, group: str | None,
+        stream: str | None, validation: Share, train_size: Count | None, labelled: Count | None,
+        binarize: Literal["none", "threshold", "bernoulli"], shift: Natural, mirror: Mirror, rotate: Degrees,
+        zoom: Zoom, mix: Fraction, seed: int, batch_size: int, below: list[Layer],
     ):  # fmt: skip
         chosen = Columns(
             shape, columns, exclude, categories, numbers, max_categories, scale, clip, missing, unseen, label
