@@ -1,14 +1,18 @@
 """Every file of conf/ composes, trains, is saved, loaded and drawn: a new one is found here with no edit."""
 
 import math
+import typing
 
 import pytest
 import torch
-from helpers import OPTIONS, command, made_layers, small
+import yaml
+from helpers import CONF, OPTIONS, command, made_layers, small
 
 import aelab
 from aelab import files
 from aelab.config.build import made_from_layers
+from aelab.config.check import parameters
+from aelab.config.targets import locate
 from aelab.runs import folder as run_folder
 from aelab.runs.train import run
 
@@ -50,6 +54,32 @@ def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path):
         if getattr(model, "reconstructs", True):
             assert model.decode(code).shape == x.shape
             torch.testing.assert_close(model.reconstruct(x), model.decode(code))
+
+
+def targets(node) -> set[str]:
+    """Every ``_target_`` of ours in a node, at any depth."""
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    own = {node["_target_"]} if isinstance(node, dict) and "_target_" in node else set()
+    return {name for name in own.union(*map(targets, parts)) if name.startswith("aelab.")}
+
+
+def has_no_range(hint) -> bool:
+    """Whether a number of that type may be anything at all, nan and -inf too."""
+    if typing.get_origin(hint) in (typing.Annotated, typing.Literal):
+        return False
+    return hint in (int, float) or any(map(has_no_range, typing.get_args(hint)))
+
+
+def test_every_number_that_conf_sets_has_a_range():
+    """One without: ``data=array data.mix=-inf`` trained to NaN, which public data refused."""
+    nodes = [yaml.safe_load(path.read_text()) for path in CONF.rglob("*.yaml")]
+    made_by_us = {"progress", "number", "shape", "n_classes", "seed", "batch_size"}  # held by no file of conf/
+    open_ends = {
+        f"{target}: {name}" for target in set().union(*map(targets, nodes))
+        for name, p in parameters(locate({"_target_": target}, "test")).items()
+        if name not in made_by_us and has_no_range(p.annotation)
+    }  # fmt: skip
+    assert not open_ends
 
 
 def test_every_group_has_the_options_that_were_promised():

@@ -1,7 +1,5 @@
 """A person's own data through the whole command: nothing leaks, categories are probabilities, holes cost nothing."""
 
-from typing import get_type_hints
-
 import numpy as np
 import pytest
 import torch
@@ -10,11 +8,7 @@ from helpers import aelab, composed
 
 from aelab import files
 from aelab.config.overrides import plain
-from aelab.data.array import ArrayData
-from aelab.data.batches import Batch, Data
-from aelab.data.documents import DocumentData
-from aelab.data.images import ImageData
-from aelab.data.table import TableData
+from aelab.data.batches import Batch
 from aelab.functional import likelihood as nll
 from aelab.models.base import Model
 from aelab.runs import folder as run_folder
@@ -138,12 +132,3 @@ def test_a_stage_is_found_by_what_is_in_the_files_wherever_they_lie(own):
     assert key("moved") == first != key("moved", "data.size=4")
     (own / "moved" / "a" / "000.png").unlink()
     assert key("moved") != first
-
-
-@pytest.mark.parametrize("kind", [ArrayData, ImageData, TableData, DocumentData])
-def test_what_every_data_set_has_may_be_the_same_in_all_of_them(kind):
-    """A range that only the public sets had: data=array data.mix=-inf trained to NaN."""
-    own, public = (get_type_hints(c.__init__, include_extras=True) for c in (kind, Data))
-    shared = (own.keys() & public.keys()) - {"return"}
-    assert {"validation", "train_size", "labelled"} <= shared
-    assert {name: own[name] for name in shared} == {name: public[name] for name in shared}

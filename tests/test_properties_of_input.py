@@ -38,6 +38,12 @@ CHOICES = [
     ("model=vae", "optimizer=lbfgs", "corruption=blocks", "data=curves"),
     ("model=rbm", "optimizer=sgd", "corruption=salt_and_pepper", "data=faces"),
     ("model=top_k", "data=mnist", "corruption=masking", "schedule=cosine"),
+    ("model=hierarchical_vae", "data=table", "data.path=a.csv", "model/network=mlp"),
+    ("model=autoencoder", "data=images", "data.path=a", "model/network=conv"),
+    ("model=contractive", "data=array", "data.path=a.npy"),
+    ("model=replicated_softmax", "data=documents", "data.path=a.txt"),
+    ("model=rating_rbm", "data=ratings", "data.path=a.csv"),
+    ("model=classification_rbm", "data=swiss_roll", "callbacks=early_stopping"),
 ]
 ODD = st.one_of(
     st.sampled_from([0, -1, 1, 10**9, 10**12, 10**25, -(10**25), 1e30, -1e-30, math.nan, math.inf, -0.0, 1e-320]),
