@@ -60,6 +60,30 @@ def test_a_chain_is_fitted_too(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir()), "it leaves nothing behind"
 
 
+def test_a_chain_s_minibatches_are_no_larger_than_the_rows():
+    X, _ = two_clusters(30)
+    quick = {"chain.rbm.train.epochs": 1, "chain.finetune.train.epochs": 1}
+    assert Autoencoder(chain="deep_autoencoder", widths=[4, 2], overrides=quick).fit_transform(X).shape == (30, 2)
+
+
+@pytest.mark.parametrize(("model", "n_code"), [("autoencoder", 0.9), ("vae", 2)])
+def test_missing_values_are_out_of_scores_and_are_filled_by_the_reconstruction(model, n_code):
+    X, _ = two_clusters()
+    X[::7, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        Autoencoder(model, n_code, epochs=1).fit(X)
+    for missing in ("fill", "mask"):
+        made = clone(Autoencoder(model, n_code, epochs=60, overrides=SMALL | {"optimizer.lr": 0.01}, missing=missing))
+        codes = made.fit_transform(X)
+        assert np.isfinite(codes).all() and np.isfinite(made.score_samples(X)).all()
+        if missing == "mask":
+            filled = made.inverse_transform(codes)[::7, 1]
+            assert np.corrcoef(filled, X[::7, 0])[0, 1] < -0.8, "column 1 is the negative of column 0"
+    X[:, 1] = np.nan
+    with pytest.raises(ValueError, match="column 1"):
+        made.fit(X)
+
+
 def test_it_stands_in_pipelines_column_transformers_and_searches():
     X, y = two_clusters()
     one = Autoencoder(epochs=10, overrides=SMALL | {"optimizer.lr": 0.01})
@@ -105,7 +129,8 @@ def test_the_joint_density_bears_units_that_never_change_and_two_rows():
     ("words", "said"),
     [({"model": "vaee"}, "vae"), ({"overrides": {"optimizer.lrr": 1}}, "lr"), ({"n_code": 0}, "n_code"),
      ({"contamination": 0.9}, "contamination"), ({"random_state": "x"}, "random_state"), ({"scale": "log"}, "scale"),
-     ({"outliers_by": "density"}, "outliers_by"), ({"n_code": 1.5}, "n_code")],
+     ({"outliers_by": "density"}, "outliers_by"), ({"n_code": 1.5}, "n_code"), ({"missing": "no"}, "missing"),
+     ({"model": "deep_autoencoder"}, "chain='deep_autoencoder'"), ({"model": "classifier"}, "labels")],
 )  # fmt: skip
 def test_mistaken_parameters_are_named(words, said):
     with pytest.raises(ValueError, match=said):

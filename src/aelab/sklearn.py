@@ -11,15 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from aelab.config.messages import one_line
 from aelab.config.overrides import quoted
 from aelab.data.scaling import Scale
+from aelab.data.schema import Missing
 from aelab.errors import UserError
 from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
 
+NOT_ON_ROWS_ALONE = {  # models that need more than X
+    "deep_autoencoder": "is the last stage of a chain; take chain='deep_autoencoder', widths=[64, 8]",
+    "deep_belief_network": "is the last stage of a chain; take chain='deep_belief_network', widths=[64, 8]",
+    "classifier": "learns labels, and y is ignored here; take chain='deep_autoencoder' for codes",
+    "classification_rbm": "learns labels, and y is ignored here; take model='rbm'",
+    "rating_rbm": "takes ratings; train it with the command, data=ratings",
+    "replicated_softmax": "takes counts of words; train it with the command, data=documents",
+}
 WITH_LIKELIHOOD = ("autoencoder", "sparse", "top_k", "contractive", "vae", "hierarchical_vae")
 
 
@@ -35,6 +45,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     epochs, batch_size : of training; the stages of a chain have their own, as {"chain.finetune.train.epochs": 50}.
     scale : how columns are scaled, by the training rows: standard, robust, minmax, quantile or none; None: standard,
         of a chain minmax, for its RBMs take probabilities.
+    missing : what NaN means: refuse, fill (the column's median) or mask (out of loss and score, and no input; not for
+        a chain).
     outliers_by : what makes a row strange. error: the squared error of its reconstruction. joint: − log p(x, code),
         the error and how far the code lies from those of the training rows: a row that is reconstructed well may still
         be strange. None: the model's own − log p where it has one, else joint.
@@ -53,13 +65,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         epochs: int = 100,
         batch_size: int = 32,
         scale: Scale | None = None,
+        missing: Missing = "refuse",
         outliers_by: str | None = None,
         contamination: float = 0.1,
         overrides: Mapping[str, Any] | None = None,
         random_state: int | None = 0,
     ):
         self.model, self.n_code, self.chain, self.widths = model, n_code, chain, widths
-        self.epochs, self.batch_size, self.scale = epochs, batch_size, scale
+        self.epochs, self.batch_size, self.scale, self.missing = epochs, batch_size, scale, missing
         self.outliers_by, self.contamination = outliers_by, contamination
         self.overrides, self.random_state = overrides, random_state
 
@@ -73,14 +86,24 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ValueError(f"scale must be standard, robust, minmax, quantile, none or None, got {self.scale!r}")
         if self.outliers_by not in (None, "error", "joint"):
             raise ValueError(f"outliers_by must be error, joint or None, got {self.outliers_by!r}")
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
+        if self.missing not in ("refuse", "fill", "mask"):
+            raise ValueError(f"missing must be refuse, fill or mask, got {self.missing!r}")
+        needs = NOT_ON_ROWS_ALONE.get(self.model) if self.chain is None else None
+        if needs is not None:
+            raise ValueError(f"model: {self.model} {needs}")
+        X = validate_data(
+            self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2, ensure_all_finite=self._finite
+        )
+        empty = np.flatnonzero(np.isnan(X).all(0))
+        if len(empty):
+            raise ValueError(f"missing: column {empty[0]} of X has no value in any row; leave it out")
         run = fit if self.chain is None else fit_chain
         usual: Scale = "standard" if self.chain is None else "minmax"
         scale, n_code = self.scale or usual, self.n_code
         if isinstance(n_code, Real) and 0 < n_code < 1:
             n_code = units_for_variance(X, scale, float(n_code))
         try:
-            self.applied_ = run(self._words(n_code), X, scale)
+            self.applied_ = run(self._words(n_code), X, scale, self.missing)
         except Exception as error:
             line = one_line(error)
             if line is None:
@@ -131,18 +154,29 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _checked(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return validate_data(self, X, dtype=np.float64, reset=False, ensure_all_finite=self._finite)
+
+    @property
+    def _finite(self) -> bool | str:
+        """scikit-learn's ``ensure_all_finite``."""
+        return True if self.missing == "refuse" else "allow-nan"
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing != "refuse"
+        return tags
 
     def _codes_and_errors(self, X: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         """Codes (n, code) and squared errors (n, input) of some rows at a time."""
         self.applied_.refuse_without_decoder()
         for samples in self.applied_.blocks(X):
             codes = self.applied_.codes(samples)
-            yield codes, (self.applied_.expected(codes) - samples.x).square()
+            yield codes, self.applied_.squared_errors(samples)
 
     def _fitted_density(self, X: np.ndarray) -> JointDensity:
-        inputs = torch.cat([samples.x for samples in self.applied_.blocks(X)])
-        return fit_joint(torch.from_numpy(self.applied_.encode(X)), inputs)
+        parts = list(self.applied_.blocks(X))
+        seen = [torch.ones_like(s.x, dtype=torch.bool) if s.observed is None else s.observed for s in parts]
+        return fit_joint(torch.from_numpy(self.applied_.encode(X)), torch.cat([s.x for s in parts]), torch.cat(seen))
 
     def _words(self, n_code: int | float) -> list[str]:
         """The command's words for these parameters."""

@@ -15,11 +15,12 @@ from aelab.data.batches import Data
 from aelab.data.held import Held
 from aelab.data.scaling import Scale
 from aelab.data.scaling import fit as fit_scaling
+from aelab.data.schema import Missing
 from aelab.models.applied import Applied
 from aelab.runs.assembly import build_in_training
 
 
-def fit(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
+def fit(overrides: list[str], x: np.ndarray, scale: Scale, missing: Missing) -> Applied:
     """The model that ``overrides`` say, trained on all rows x (n, input)."""
     import pytorch_lightning as pl
     import torch
@@ -36,7 +37,7 @@ def fit(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
         torch.manual_seed(cfg.seed)
         node = {key: value for key, value in cfg.data.items() if key not in ("_target_", "source", "name")}
         batch_size = min(cfg.train.batch_size, len(x))
-        data = Data(Held(x, scale), "X", **node, seed=cfg.seed, batch_size=batch_size, below=[])
+        data = Data(Held(x, scale, missing), "X", **node, seed=cfg.seed, batch_size=batch_size, below=[])
         model = build_in_training(cfg, data, [])
         model.initialize_from(data)
         trainer = pl.Trainer(
@@ -49,8 +50,11 @@ def fit(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
     return Applied(model.cpu().eval(), data.schema, node["binarize"] == "threshold")
 
 
-def fit_chain(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
-    """The chain that ``overrides`` say, run in a folder that is taken away again."""
+def fit_chain(overrides: list[str], x: np.ndarray, scale: Scale, missing: Missing) -> Applied:
+    """The chain that ``overrides`` say, run in a folder that is taken away again.
+
+    As in :func:`fit`, a minibatch is at most all rows.
+    """
     from aelab.runs.applying import load
     from aelab.runs.chain import Command, run_chain
 
@@ -58,17 +62,23 @@ def fit_chain(overrides: list[str], x: np.ndarray, scale: Scale) -> Applied:
         folder = Path(name)
         np.save(folder / "x.npy", x)
         words = [f"data.path={folder}/x.npy", "data.test=1", "data.validation=1", f"data.scale={scale}"]
+        words += [f"data.missing={missing}"]
         words += ["data.clip=[0,1]"] if scale == "minmax" else []
         words = ["data=array", *words, *overrides, f"chain.store={folder}/store"]
         with composed(words) as cfg, log.quietly(bars=False):
             choices = dict(cfg.hydra.runtime.choices)
-            run_chain(resolved(job_of(cfg)), folder / "chain", Command(words, choices, [], False))
+            cfg = resolved(job_of(cfg))
+            for stage in cfg.chain.stages:
+                if (train := cfg.chain[stage].get("train")) is not None:
+                    train.batch_size = min(train.batch_size, len(x) - 2)  # without the validation and the test row
+            run_chain(cfg, folder / "chain", Command(words, choices, [], False))
         return load(folder / "chain", "last")
 
 
 def units_for_variance(x: np.ndarray, scale: Scale, fraction: float) -> int:
     """How many principal components of the scaled columns of x (n, input) hold this ``fraction`` of their variance."""
-    z = fit_scaling([x], len(x), scale, False, 1.0).apply(x).astype(np.float64)
+    scaling = fit_scaling([x], len(x), scale, True, 1.0)
+    z = scaling.apply(np.where(np.isnan(x), scaling.typical, x)).astype(np.float64)
     variances = np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2
     shares = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
     return min(int(np.searchsorted(shares, fraction, side="right")) + 1, len(variances))
