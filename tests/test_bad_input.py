@@ -418,3 +418,25 @@ def test_full_disk(limit, refused, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(folder.rglob("*.part")) and not list(folder.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "words"),
+    [
+        ("objective=${nope}", "objective", "'nope' not found"),
+        ("evaluate.probe.c=${nope}", "evaluate.probe.c", "'nope'"),
+        ("model.network.widths=[${nope}]", "model.network.widths[0]", "'nope'"),
+        ("optimizer.lr=${oc.env:NOPE}", "optimizer.lr", "variable 'NOPE' not found"),
+        ("optimizer.lr=${optimizer.lr}", "optimizer.lr", "recursive"), ("data=${nope}", "GROUP=VALUE", "aelab --help"),
+    ],
+)  # fmt: skip
+def test_a_reference_to_nothing_is_named_by_the_key_that_holds_it(override, key, words, refused):
+    refused(override, key=key, words=(words,))
+
+
+def test_a_reference_stays_one_in_the_command_of_the_run(tmp_path, capsys):
+    """And it is no reference to another word of the command, which Hydra keeps in a list of their own."""
+    command_line = (*TINY, "train.epochs=${model.n_code}", "model.n_code=2", f"hydra.run.dir={tmp_path / 'run'}")
+    assert aelab(capsys, *command_line).status == 0
+    assert "'train.epochs=${model.n_code}'" in (tmp_path / "run" / "command.txt").read_text()
+    assert run_folder.read_config(tmp_path / "run").train.epochs == 2

@@ -14,7 +14,7 @@ from aelab.app import leave_no_empty, trained
 from aelab.config.build import resolved
 from aelab.config.composing import composed, job_of
 from aelab.config.messages import one_line
-from aelab.config.overrides import plain
+from aelab.config.overrides import plain, said
 from aelab.config.targets import packages
 from aelab.errors import UserError
 from aelab.runs.applying import load
@@ -49,7 +49,7 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
             raise UserError(f"task: aelab.run trains, task={cfg.task} is for the command; leave it out")
         new = new_folder(cfg)
         try:
-            folder, metrics = trained(job_of(cfg), new, list(HydraConfig.get().overrides.task))
+            folder, metrics = trained(job_of(cfg), new, said(HydraConfig.get().overrides.task))
         finally:
             leave_no_empty(new)
         return Run(folder, read_config(folder), metrics)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig
 from aelab import log, signals
 from aelab.config.messages import one_line
 from aelab.config.offered import hide_parts, refuse, refuse_none
-from aelab.config.overrides import plain
+from aelab.config.overrides import plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
@@ -48,7 +48,7 @@ def main() -> None:
 def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    overrides = list(job.overrides.task)
+    overrides = said(job.overrides.task)
     try:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
@@ -122,7 +122,7 @@ def own_configs() -> list[str]:
     """The words of this command that say where a person's own configs lie."""
     job = HydraConfig.get()
     named = [f"--config-dir={s.path}" for s in job.runtime.config_sources if s.provider == "command-line"]
-    return named + [word for word in job.overrides.hydra if word.startswith("hydra.searchpath=")]
+    return named + [word for word in said(job.overrides.hydra) if word.startswith("hydra.searchpath=")]
 
 
 def job_of_sweep() -> AbstractContextManager[None]:
@@ -141,7 +141,7 @@ def name_in_sweep(cfg: DictConfig) -> None:
     sweep, job = this_sweep(), HydraConfig.get()
     if sweep is None or "group" not in (cfg.logger or ()) or cfg.logger.name or os.environ.get("WANDB_NAME"):
         return
-    words = sweep.words(settings(job.overrides.task))
+    words = sweep.words(settings(said(job.overrides.task)))
     cfg.logger.name = f"{cfg.logger.group or sweep_name(Path(job.sweep.dir))}/{', '.join(words) or job.job.num}"
 
 
@@ -152,7 +152,7 @@ def is_multirun() -> bool:
 
 def chosen(key: str) -> bool:
     """Whether the command gives ``key``, one of Hydra's own."""
-    return any(override.lstrip("+").startswith(f"{key}=") for override in HydraConfig.get().overrides.hydra)
+    return any(override.lstrip("+").startswith(f"{key}=") for override in said(HydraConfig.get().overrides.hydra))
 
 
 def trained_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[str, float]:
@@ -190,7 +190,7 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def asked_objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float] | None:
     """The objective of a sweep's job, or of a run whose command names one; None of any other, which may have none."""
-    asked = is_multirun() or any(text.startswith("objective=") for text in HydraConfig.get().overrides.task)
+    asked = is_multirun() or any(text.startswith("objective=") for text in said(HydraConfig.get().overrides.task))
     return objective(cfg, metrics) if asked else None
 
 

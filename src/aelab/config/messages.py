@@ -11,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from aelab.config.targets import CONF
 from aelab.errors import UserError
 
+GROUP = "GROUP=VALUE: the option of a group is one of its names, see aelab --help"
 SHOW = "aelab --cfg job shows every key"
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -36,13 +37,15 @@ def one_line(error: BaseException) -> str | None:
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
     if isinstance(error, ValueError) and "Config group override" in str(error):
-        return "GROUP=VALUE: the option of a group is one of its names, see aelab --help"
+        return GROUP
     return None
 
 
 def of_config(error: OmegaConfBaseException) -> str:
     """What OmegaConf found wrong with the key ``error.full_key``: an unknown key, a wrong type, a missing value."""
     key, text = error.full_key, str(error).splitlines()[0]
+    if key == "_dummy_":  # Hydra's own word for the place where it looks an option of a group up
+        return GROUP
     if isinstance(error, MissingMandatoryValue):
         return f"{key}: missing; it has no default, add {key}=VALUE"
     if "is not Optional" in text:
@@ -50,6 +53,8 @@ def of_config(error: OmegaConfBaseException) -> str:
     wrong = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
     if wrong:
         return f"{key}: expected {KINDS.get(wrong[2], wrong[2])}, got {wrong[1]!r}"
+    if "raised while resolving interpolation: " in text:  # the resolver's own words
+        text = text.partition("interpolation: ")[2].strip("\"'")
     if re.match(r"Key .* (is not in struct|not in )", text):
         return f"{key}: no such key{suggest(str(error.key), _keys(error.parent_node))}"
     return f"{key}: {text[0].lower()}{text[1:]}; {SHOW}"

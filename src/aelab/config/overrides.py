@@ -17,6 +17,11 @@ def plain(config: Any) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config)
 
 
+def said(overrides: Any) -> list[str]:
+    """Hydra's list of overrides as they were typed: ``a=${b}`` is no reference from one of its words to another."""
+    return cast(list[str], OmegaConf.to_container(overrides))
+
+
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) of every leaf; a list is a leaf, and so is an empty mapping below the root."""
     if isinstance(node, dict) and (node or not key):

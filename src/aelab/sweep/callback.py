@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import locks, log
+from aelab.config.overrides import said
 from aelab.files import write_text
 from aelab.sweep.jobs import Job, Sweep, names, outcome, read_jobs, this_sweep
 
@@ -28,7 +29,7 @@ class Leaderboard(Callback):
         number = OmegaConf.select(config, "hydra.job.num", default=None)  # a single run has none
         if number is None:
             return
-        overrides = [item for item in config.hydra.overrides.task if not item.startswith(ADDED)]
+        overrides = [item for item in said(config.hydra.overrides.task) if not item.startswith(ADDED)]
         self.job = Job(number, Path(config.hydra.runtime.output_dir), overrides, "running", [], 0.0, "")
         self.at_work = locks.take(locks.of_job(Path(config.hydra.sweep.dir), number))
         self.job.write()

@@ -17,7 +17,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import log, signals
-from aelab.config.overrides import typed
+from aelab.config.overrides import said, typed
 from aelab.errors import UserError
 from aelab.sweep.jobs import Job, Sweep, differing, read_jobs
 from aelab.sweep.summary_run import sweep_name
@@ -72,7 +72,7 @@ def launch(
 
 def goes_on(config: DictConfig, in_same_folder: bool) -> AbstractContextManager[None]:
     """Inside, a sweep that is stopped says its own command, with its folder unless the command has it anyway."""
-    given = any(item.lstrip("+").startswith("hydra.sweep.dir=") for item in config.hydra.overrides.hydra)
+    given = any(item.lstrip("+").startswith("hydra.sweep.dir=") for item in said(config.hydra.overrides.hydra))
     known = given or in_same_folder
     folder = "" if known else " " + typed(override("hydra.sweep.dir", log.place(Path(config.hydra.sweep.dir))))
     return signals.goes_on_by(lambda: signals.own_command() + folder, again=known)
