@@ -198,6 +198,21 @@ def test_a_run_from_before_there_was_a_key_goes_on_with_its_default(key, made_da
     assert OmegaConf.select(run_folder.read_config(folder), key) == OmegaConf.select(small(), key)
 
 
+@pytest.mark.parametrize("option", ["model=autoencoder", "model=rbm", "model=deep_belief_network"])
+def test_a_run_of_no_epochs_is_loaded_and_goes_on_as_if_it_had_been_asked_for_more(option, made_data, tmp_path, capsys):
+    """As the network of ``chain=deep_belief_network``, which is its layers unless it is fine-tuned."""
+    short, whole = tmp_path / "short", tmp_path / "whole"
+    layers = [f"below={made_layers(tmp_path / 'below')}"] if option == "model=deep_belief_network" else []
+    aelab.runs.train.run(small(option, *layers, epochs=0), short, "aelab")
+    aelab.runs.train.run(small(option, *layers, epochs=2), whole, "aelab")
+    for weights in ("last", "best"):
+        assert run_folder.load(short, weights).encode(torch.rand(3, 64)).shape[0] == 3
+    assert aelab_command(capsys, f"resume={short}").status == 0
+    assert not run_folder.read_history(short)
+    assert aelab_command(capsys, f"resume={short}", "train.epochs=2").status == 0
+    assert_same(results(short), results(whole))
+
+
 def test_the_command_killed_from_outside(made_data, tmp_path, capsys):
     """The real command in a process of its own, killed at whatever moment it is at after its second epoch."""
     overrides = (*RANDOM, "model.network.widths=[8]", "model.n_code=2", "data.train_size=200", "logger=csv")

@@ -36,6 +36,8 @@ def one_line(error: BaseException) -> str | None:
         text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
+    if isinstance(error, TypeError) and "hydra/_internal" in _raised_in(error):  # an option that is no text
+        return GROUP
     if isinstance(error, ValueError) and "Config group override" in str(error):
         return GROUP
     return None
@@ -82,6 +84,14 @@ def _missing_option(error: MissingConfigException) -> str:
 
 def _keys(node: object) -> list[str]:
     return [str(key) for key in node if key != "hydra"] if isinstance(node, DictConfig) else []
+
+
+def _raised_in(error: BaseException) -> str:
+    """The file whose code raised ``error``."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return "" if place is None else place.tb_frame.f_code.co_filename.replace("\\", "/")
 
 
 def _causes(error: BaseException | None) -> Iterable[BaseException]:

@@ -104,6 +104,12 @@ class EpochEnd(Checkpoint):
             os.replace(part, last)  # last: killed before this, the run does the epoch again and writes all three again
         signals.safe_point(lambda warned: trainer.strategy.reduce_boolean_decision(warned, all=False))
 
+    def save_untrained(self, trainer: pl.Trainer) -> None:
+        """last.ckpt and best.ckpt of a run that was asked for no epoch: its weights are those it starts from."""
+        last = self.folder / "last.ckpt"
+        files.write_whole(last, trainer.save_checkpoint)
+        files.write_whole(self.folder / "best.ckpt", lambda path: os.link(last, path), durable=False)
+
     def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         if trainer.is_global_zero and self.begun:
             for name in ("last.ckpt", "best.ckpt"):

@@ -78,6 +78,7 @@ def fit_chain(overrides: list[str], x: np.ndarray, scale: Scale, missing: Missin
 def units_for_variance(x: np.ndarray, scale: Scale, fraction: float) -> int:
     """How many principal components of the scaled columns of x (n, input) hold this ``fraction`` of their variance."""
     scaling = fit_scaling([x], len(x), scale, True, 1.0)
+    assert scaling.typical is not None  # it was fitted for rows with holes
     z = scaling.apply(np.where(np.isnan(x), scaling.typical, x)).astype(np.float64)
     variances = np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2
     shares = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)

@@ -100,8 +100,8 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
             run_folder.start_from(model, start, cfg.start_from)
     else:
         run_folder.put_weights(model, checkpoint, f"resume: {folder}")
-        if checkpoint["epoch"] >= cfg.train.epochs:
-            done = checkpoint["epoch"] + 1
+        done = epochs_done(checkpoint)
+        if done > cfg.train.epochs:
             raise UserError(f"train.epochs: {done} are behind this run, got {cfg.train.epochs}; give at least {done}")
     evaluators = build_evaluators(cfg.evaluate)
     clock = Clock()
@@ -139,10 +139,12 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         log.note(command)
         log.say(f"{sizes(model, data)}, {cfg.hardware.accelerator}")
         if checkpoint is not None:
-            log.say(f"goes on after epoch {checkpoint['epoch'] + 1} of {cfg.train.epochs}")
+            log.say(f"goes on after epoch {epochs_done(checkpoint)} of {cfg.train.epochs}")
         try:
             with signals.safe_points():
                 trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+            if checkpoint is None and not ends.rows:
+                ends.save_untrained(trainer)
             metrics, pictures = measure_and_draw(cfg, folder, model, data, evaluators, ends, clock)
         except BaseException as error:
             if trainer.strategy.launcher is not None:
@@ -156,6 +158,11 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         with log.phase("closing what watches the run"):
             watch.finish(loggers, metrics, pictures, trainer.global_step)
     return metrics
+
+
+def epochs_done(checkpoint: dict[str, Any]) -> int:
+    """How many epochs are behind the run whose ``checkpoint`` that is."""
+    return checkpoint["epoch"] + 1 if checkpoint["global_step"] else 0
 
 
 def stands_on(cfg: DictConfig, folder: Path) -> list:
