@@ -36,6 +36,7 @@ OWN_SIZES = {
     "data=ratings": ("data.validation=0.2",),
     "data=documents": ("data.validation=0.2",),
 }  # of data that are no rows to be counted
+ANNEALING = {"runs": 20, "step_ess": 0.999, "burn_in": 100, "thin": 5}  # at most: a bracket in a moment, and a wide one
 RATINGS = ["data=ratings", "data.path=${oc.env:AELAB_DATA}/own/ratings.csv"]
 DOCUMENTS = ["data=documents", "data.path=${oc.env:AELAB_DATA}/own/documents.csv", "data.label=label"]
 # What a group needs beside it to be tried at all: real values such as the faces', so no Bernoulli likelihood.
@@ -135,6 +136,9 @@ def small(*overrides: str, epochs: int = 2) -> DictConfig:
     shrink(cfg.model, "model", names)
     if cfg.evaluate.get("probe") and "evaluate.probe.c" not in names:
         cfg.evaluate.probe.c = 0.01  # quick
+    for key, most in ANNEALING.items():
+        if cfg.evaluate.get("likelihood") and f"evaluate.likelihood.{key}" not in names:
+            cfg.evaluate.likelihood[key] = min(most, cfg.evaluate.likelihood[key])
     return cfg
 
 
