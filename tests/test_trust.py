@@ -127,15 +127,20 @@ def test_nodes_of_the_wrong_kind(content, door, stranger, capsys):
     assert ": " in through(door, stranger, capsys)
 
 
+@pytest.mark.parametrize(
+    ("key", "words"), [("resume", ["resume={run}", "train.epochs=2"]), ("run", ["task=likelihood", "run={run}"])]
+)
 @pytest.mark.parametrize("name", ["figures", "best.ckpt", "wandb"])
-def test_a_run_that_goes_on_writes_into_its_own_folder_only(name, stranger, capsys, tmp_path):
+def test_who_writes_into_a_run_folder_writes_into_that_folder_only(name, key, words, stranger, capsys, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     target = stranger / name
     shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
     target.symlink_to(outside)
-    assert "is a link to" in through("resume", stranger, capsys)
-    assert not list(outside.iterdir())
+    outcome = command_line(capsys, *(word.format(run=stranger) for word in words))
+    assert outcome.status == 1 and len(outcome.error) == 1
+    assert outcome.error[0].startswith(f"aelab: {key}: ")
+    assert "is a link to" in outcome.error[0] and not list(outside.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/../../b"])

@@ -93,6 +93,7 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
     """Train what ``cfg`` says, a run or a chain; its folder, which is another one where it goes on, and its metrics."""
     from aelab.config.build import resolved
     from aelab.config.check import check
+    from aelab.runs.chain_keys import check_no_chain
     from aelab.runs.resume import begun_in, resumed, way_on
     from aelab.runs.train import run
     from aelab.runs.unused import refuse_unused
@@ -110,6 +111,7 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
     with log.phase("loading PyTorch"):
         check(cfg)
     if cfg.resume is None:
+        check_no_chain(plain(cfg.chain))
         refuse_unused(cfg.model, overrides, choices)
         if begun_in(folder, cfg, finished=is_multirun()):
             cfg.resume = str(folder)

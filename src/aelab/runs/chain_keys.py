@@ -87,6 +87,15 @@ def check_kind(key: str, value: Any, kind: type) -> None:
         raise UserError(f"{key}: expected {WORDS[kind]}, got {value!r}")
 
 
+def check_no_chain(chain: dict[str, Any]) -> None:
+    """Raise ``UserError`` for what the keys of a chain cannot hold, and for stages where there is no chain."""
+    for key, kind in OF_CHAIN.items():
+        if key != "stages":
+            check_kind(f"chain.{key}", chain.get(key), kind)
+    if chain["stages"] is not None:
+        raise UserError("chain.stages: this run is no chain; choose one, as chain=deep_autoencoder, or leave it out")
+
+
 def check_single(chain: dict[str, Any], names: list[str]) -> None:
     """Raise ``UserError`` for settings of a single stage that there is not, such as chain.rbm9."""
     stages = [key for key, node in chain.items() if is_stage(node)]
