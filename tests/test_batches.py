@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from aelab.data.arrays import Arrays
-from aelab.data.batches import Chunks, Data, Split, seed_of
+from aelab.data.batches import Data
+from aelab.data.loaders import Chunks, seed_of
+from aelab.data.parts import Split
 from aelab.errors import UserError
 from aelab.rbm.layer import Layer
 

@@ -7,7 +7,7 @@ import torch
 from helpers import aelab
 from test_energy import states
 
-from aelab.data.batches import Batch
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.models.classification_rbm import ClassificationRBM
 

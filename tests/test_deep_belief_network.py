@@ -10,7 +10,8 @@ from test_energy import states
 
 from aelab.config.build import build_model
 from aelab.data.arrays import Arrays
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Data
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.models.deep_belief_network import DeepBeliefNetwork
 from aelab.models.training import Training

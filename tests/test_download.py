@@ -99,7 +99,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, mirror):
     with pytest.raises(UserError, match=r"^data.cache: "):
         find(tmp_path, mirror.urls("good"))
     with pytest.raises(UserError, match=r"^data.cache: "):
-        kept.kept(tmp_path / "cache/x.npz", lambda: {"x": np.zeros(3)})
+        kept.kept(tmp_path / "cache/x.npz", lambda: {"x": np.zeros(3)}, "data.cache", {"x": (3,)})
 
 
 def test_kept_makes_once_and_gives_the_same_again(tmp_path):
@@ -109,7 +109,9 @@ def test_kept_makes_once_and_gives_the_same_again(tmp_path):
         made.append(1)
         return {"x": np.arange(5), "y": np.ones((2, 3))}
 
-    first, second = (kept.kept(tmp_path / "deep/x.npz", make) for _ in range(2))
+    first, second = (
+        kept.kept(tmp_path / "deep/x.npz", make, "data.cache", {"x": (5,), "y": (2, None)}) for _ in range(2)
+    )
     assert len(made) == 1 and first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
@@ -117,10 +119,11 @@ def test_kept_makes_once_and_gives_the_same_again(tmp_path):
 @pytest.mark.parametrize("size", [0, 4, 300])
 def test_a_kept_file_cut_short_is_made_again(tmp_path, size):
     path = tmp_path / "x.npz"
-    kept.kept(path, lambda: {"x": np.arange(50)})
+    fifty = "data.cache", {"x": (50,)}
+    kept.kept(path, lambda: {"x": np.arange(50)}, *fifty)
     path.write_bytes(path.read_bytes()[:size])
-    assert np.array_equal(kept.kept(path, lambda: {"x": np.arange(50)})["x"], np.arange(50))
-    assert np.array_equal(kept.kept(path, dict)["x"], np.arange(50))
+    assert np.array_equal(kept.kept(path, lambda: {"x": np.arange(50)}, *fifty)["x"], np.arange(50))
+    assert np.array_equal(kept.kept(path, dict, *fifty)["x"], np.arange(50))
 
 
 @pytest.mark.parametrize("crash", [KeyboardInterrupt(), OSError(28, "No space left on device")])
@@ -131,5 +134,5 @@ def test_a_crash_while_writing_leaves_no_file(tmp_path, monkeypatch, crash):
 
     monkeypatch.setattr(np, "savez", half)
     with pytest.raises((KeyboardInterrupt, UserError)):
-        kept.kept(tmp_path / "x.npz", lambda: {"x": np.arange(5)})
+        kept.kept(tmp_path / "x.npz", lambda: {"x": np.arange(5)}, "data.cache", {"x": (None,)})
     assert not list(tmp_path.iterdir())

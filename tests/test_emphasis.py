@@ -7,7 +7,7 @@ import torch
 from helpers import small
 
 from aelab import files
-from aelab.data.batches import Batch
+from aelab.data.parts import Batch
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Masking
 from aelab.models.autoencoder import Autoencoder

@@ -8,7 +8,7 @@ from helpers import aelab, composed
 
 from aelab import files
 from aelab.config.overrides import plain
-from aelab.data.batches import Batch
+from aelab.data.parts import Batch
 from aelab.functional import likelihood as nll
 from aelab.models.base import Model
 from aelab.runs import folder as run_folder

@@ -10,7 +10,7 @@ import torch
 from helpers import aelab
 from test_energy import states
 
-from aelab.data.batches import Batch
+from aelab.data.parts import Batch
 from aelab.functional.factorization import Known, fit_biases, fit_factors
 from aelab.models.rating_rbm import RatingRBM
 from aelab.rbm import ratings as rr

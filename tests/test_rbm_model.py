@@ -11,7 +11,8 @@ from test_partition import two_modes
 
 from aelab.config.build import build
 from aelab.data.arrays import Arrays
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Data
+from aelab.data.parts import Batch
 from aelab.data.swiss_roll import swiss_roll
 from aelab.errors import UserError
 from aelab.files import read_json

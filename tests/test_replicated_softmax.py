@@ -9,9 +9,8 @@ import torch
 from test_energy import states
 
 from aelab.config.build import build
-from aelab.data.batches import Batch
 from aelab.data.documents import WordSchema
-from aelab.data.parts import Split
+from aelab.data.parts import Batch, Split
 from aelab.models.replicated_softmax import ReplicatedSoftmax, frequencies
 from aelab.rbm import replicated_softmax as rs
 from aelab.rbm.layer import Layer

@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers import small
 
-from aelab.data.batches import Split
 from aelab.data.digits import digits
+from aelab.data.parts import Split
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional import sparsity

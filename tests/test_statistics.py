@@ -9,7 +9,7 @@ from torch import nn
 
 import aelab
 from aelab.config.build import build
-from aelab.data.batches import Batch
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.models.autoencoder import Autoencoder
 from aelab.models.classifier import Classifier

@@ -7,7 +7,7 @@ import torch
 from helpers import small
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from aelab.data.batches import Batch, Split
+from aelab.data.parts import Batch, Split
 from aelab.errors import UserError
 from aelab.functional import elbo
 from aelab.functional import likelihood as nll

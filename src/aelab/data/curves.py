@@ -34,7 +34,8 @@ def curves(n_train: Images, n_test: Images, seed: Seed, cache: str) -> Arrays:
     images = kept(
         Path(cache).expanduser() / "curves" / name,
         lambda: {"train": make(n_train, [seed, 0]), "test": make(n_test, [seed, 1])},
-    )
+        "data.cache", {"train": (n_train, SIDE, SIDE), "test": (n_test, SIDE, SIDE)},
+    )  # fmt: skip
     train, test = (np.divide(images[part], 255, dtype=np.float32) for part in ("train", "test"))
     return check(from_numpy(train, None, test, None, (SIDE, SIDE), unit_interval=True), "data.source")
 

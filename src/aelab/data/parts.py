@@ -24,6 +24,10 @@ class Batch(NamedTuple):
     y: Tensor | None
     observed: Tensor | None = None
 
+    def of_observed(self, values: Tensor) -> Tensor:
+        """``values`` (batch, input), 0 where x is missing."""
+        return values if self.observed is None else values * self.observed
+
     @property
     def target(self) -> Tensor:
         """``y`` for a model that was built for data that have it."""

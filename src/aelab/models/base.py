@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Data
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Corruption

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aelab.data.batches import Batch, Data, data_of
+from aelab.data.batches import Data, data_of
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.models.base import Model
 from aelab.models.training import WATCHED

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Data
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.functional.classification import class_error
 from aelab.models.base import Figures, Output

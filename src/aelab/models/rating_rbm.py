@@ -5,8 +5,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data
-from aelab.data.parts import Split
+from aelab.data.batches import Data
+from aelab.data.parts import Batch, Split
 from aelab.data.ratings import RatingSchema
 from aelab.data.sparse import entries
 from aelab.errors import UserError

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Data
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.functional.likelihood import log_odds
 from aelab.models.base import Figures

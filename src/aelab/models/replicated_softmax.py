@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data
-from aelab.data.parts import Split
+from aelab.data.batches import Data
+from aelab.data.parts import Batch, Split
 from aelab.errors import UserError
 from aelab.models.base import Model
 from aelab.ranges import Count, NonNegative

@@ -10,8 +10,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data, Split, seed_of
+from aelab.data.batches import Data
 from aelab.data.hooks import WITHIN, listeners
+from aelab.data.loaders import seed_of
+from aelab.data.parts import Batch, Split
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
 from aelab.functional.corruption import Corruption

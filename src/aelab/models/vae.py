@@ -5,7 +5,8 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, Data
+from aelab.data.batches import Data
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.functional import elbo
 from aelab.functional import likelihood as nll

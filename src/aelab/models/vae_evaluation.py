@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aelab.data.batches import Data, Split
+from aelab.data.batches import Data
+from aelab.data.parts import Split
 from aelab.functional import elbo, likelihood
 from aelab.functional.progress import bar
 from aelab.models.training import total

@@ -11,8 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aelab.data.batches import Batch, Data
-from aelab.data.parts import EVALUATION_BATCH
+from aelab.data.batches import Data
+from aelab.data.parts import EVALUATION_BATCH, Batch
 from aelab.files import write_whole
 from aelab.functional.drawing.code import MAX_POINTS, code_scatter, point_clouds
 from aelab.functional.drawing.curves import loss_curves
@@ -141,7 +141,7 @@ def error_figure(model: Model, data: Data) -> Sheet:
     parts = []
     for batch, pixels in beside_pixels(data):
         squares = (data.to_pixels(model.reconstruct(batch.x)) - pixels).square()
-        parts.append((squares if batch.observed is None else squares * batch.observed).sum(1))
+        parts.append(batch.of_observed(squares).sum(1))
     error = torch.cat(parts)
     order = error.argsort(descending=True)
     chosen = {"worst": order[:COLUMNS], "best": order.flip(0)[:COLUMNS]}
@@ -184,9 +184,8 @@ def features_figure(model: Model, data: Data) -> Sheet:
     for name, reconstruct in by.items():
         squares, counts = torch.zeros(2, data.test.x.shape[1], device=data.test.x.device)
         for batch in data.test.batches():
-            observed = torch.ones_like(batch.x) if batch.observed is None else batch.observed.float()
-            squares += ((reconstruct(batch.x) - batch.x).square() * observed).sum(0)
-            counts += observed.sum(0)
+            squares += batch.of_observed((reconstruct(batch.x) - batch.x).square()).sum(0)
+            counts += batch.of_observed(torch.ones_like(batch.x)).sum(0)
         mean = (squares / counts.clamp(min=1)).cpu().numpy()[None]
         found[name] = torch.from_numpy(data.schema.by_feature(mean)[0])
     title = f"Mean squared errors of {len(data.test.x)} test samples, by feature"

@@ -40,7 +40,7 @@ def summed_squares(split: Split, reconstruct: Callable[[Tensor], Tensor]) -> tup
     squares, n_values = 0.0, 0
     for batch in split.batches():
         error = (reconstruct(batch.x) - batch.x).double().square()
-        squares += float((error if batch.observed is None else error * batch.observed).sum())
+        squares += float(batch.of_observed(error).sum())
         n_values += error.numel() if batch.observed is None else int(batch.observed.sum())
     return squares, n_values
 

@@ -10,7 +10,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from aelab.data.batches import Batch, data_of
+from aelab.data.batches import data_of
+from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.functional.activation import ACTIVATIONS
 from aelab.models.base import Model

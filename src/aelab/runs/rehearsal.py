@@ -18,7 +18,8 @@ from aelab.config.check import check
 from aelab.config.memory import TooLarge
 from aelab.config.messages import one_line
 from aelab.config.overrides import plain
-from aelab.data.batches import Data, Split
+from aelab.data.batches import Data
+from aelab.data.parts import Split
 from aelab.errors import UserError
 from aelab.models.base import Model
 from aelab.models.training import make_optimizer

@@ -1,7 +1,6 @@
 """task=score: how strange each row is beside the training rows, and because of which of its features."""
 
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from aelab import files, log
+from aelab import log
 from aelab.config.build import build
 from aelab.config.overrides import plain
+from aelab.data.kept import Arrays, kept
 from aelab.data.parts import Split
 from aelab.data.schema import Samples
-from aelab.data.unpacking import too_much
 from aelab.errors import UserError
 from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
 from aelab.functional.progress import bar
@@ -84,7 +83,7 @@ def scorer(job: Job) -> tuple[Callable[[Samples], np.ndarray], np.ndarray]:
     """
     applied, by = job.applied, job.cfg.score.by
     if by == "own":
-        known = kept(job.folder / run_folder.SCORES, lambda: {"scores": np.sort(own_scores(job))}, {"scores": (None,)})
+        known = kept(job.folder / run_folder.SCORES, lambda: own_scores(job), "run", {"scores": (None,)})
         return lambda samples: applied.score(samples).numpy(), known["scores"]
     if by != "joint":
         raise UserError(f"score.by: must be own or joint, got {by}")
@@ -92,51 +91,15 @@ def scorer(job: Job) -> tuple[Callable[[Samples], np.ndarray], np.ndarray]:
     n_input = applied.model.below[0].W.shape[0] if applied.model.below else applied.model.n_input
     n_code = applied.codes(Samples(torch.zeros(1, n_input), None)).shape[1]
     shapes = {"mean": (n_code,), "whitening": (n_code, n_code), "variances": (n_input,), "scores": (None,)}
-    made = kept(job.folder / run_folder.JOINT, lambda: fitted(job), shapes)
+    made = kept(job.folder / run_folder.JOINT, lambda: fitted(job), "run", shapes)
     density = JointDensity(*(torch.from_numpy(made[name]) for name in JointDensity._fields))
     return lambda samples: joint_score(applied, density, samples), made["scores"]
 
 
-Arrays = dict[str, np.ndarray]
-
-
-def kept(path: Path, make: Callable[[], Arrays], shapes: Mapping[str, tuple[int | None, ...]]) -> Arrays:
-    """The arrays in the file ``path``, made where it is missing, damaged, or another run's; None: any length."""
-    if path.exists():
-        try:
-            return read_kept(path, shapes)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            log.warn(f"{path} is damaged ({error}); it is made again")
-    made = make()
-    files.write_whole(path, lambda part: write_kept(part, made))
-    return made
-
-
-def read_kept(path: Path, shapes: Mapping[str, tuple[int | None, ...]]) -> Arrays:
-    """Arrays of numbers of just these names and shapes; ``ValueError`` for a file of others, or one that is a bomb."""
-    with zipfile.ZipFile(path) as archive:
-        if reason := too_much(sum(member.file_size for member in archive.infolist()), path.stat().st_size):
-            raise ValueError(reason)
-    with np.load(path, allow_pickle=False) as found:
-        arrays = dict(found)
-    fits = arrays.keys() == shapes.keys() and all(
-        array.dtype.kind == "f" and array.size and len(array.shape) == len(shapes[name])
-        and all(asked in (None, length) for asked, length in zip(shapes[name], array.shape))
-        for name, array in arrays.items()
-    )  # fmt: skip
-    if not fits:
-        raise ValueError(f"it holds {', '.join(f'{name} {array.shape}' for name, array in arrays.items())}")
-    return arrays
-
-
-def write_kept(path: Path, arrays: Arrays) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the names for its options
-
-
-def own_scores(job: Job) -> np.ndarray:
+def own_scores(job: Job) -> Arrays:
+    """The scores of the training rows, sorted."""
     parts = training_samples(job, "scoring the training rows")
-    return np.concatenate([job.applied.score(samples).numpy() for samples in parts])
+    return {"scores": np.sort(np.concatenate([job.applied.score(samples).numpy() for samples in parts]))}
 
 
 def fitted(job: Job) -> Arrays:
