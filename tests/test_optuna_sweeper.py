@@ -245,6 +245,15 @@ def test_a_password_stands_in_no_file(url, kept):
     assert without_password(url) == kept
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:SECRET@h/db", "nosuch://u:SECRET@h", "sqlite:////no/such/folder/x.db", "postgresql://"]
+)
+def test_a_database_that_cannot_be_opened_is_one_line_without_its_password(url):
+    with pytest.raises(UserError, match=r"^hydra\.sweeper\.storage: .* cannot be opened \(") as refusal:
+        open_storage(url)
+    assert "SECRET" not in str(refusal.value) and "\n" not in str(refusal.value)
+
+
 def test_a_trial_finds_the_storage_that_no_file_names(shared, monkeypatch, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db?password=hunter22"
     study = shared(storage=url)

@@ -53,13 +53,29 @@ def open_storage(name: str) -> "optuna.storages.BaseStorage":
     """The storage of that name (``storage_name``); a line that a power cut left half-written is dropped."""
     optuna = import_optuna()
     if "://" in name:
-        return optuna.storages.RDBStorage(name)
+        return _database(name)
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     lock: Any = KernelLock(Path(f"{name}.lock"))  # one of Optuna's by its methods; its class would import Optuna
     with locks.alone(lock.path):
         _drop_half_line(Path(name))
     return JournalStorage(JournalFileBackend(name, lock_obj=lock))
+
+
+def _database(url: str) -> "optuna.storages.BaseStorage":
+    """Optuna's own storage at ``url``. Raises ``UserError`` for one that is not to be reached, without its password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna = import_optuna()
+    try:
+        return optuna.storages.RDBStorage(url)
+    except (ImportError, ValueError, SQLAlchemyError) as error:
+        reason = without_password(f"{error} ".splitlines()[0].strip())
+        where = without_password(url)
+        raise UserError(
+            f"hydra.sweeper.storage: {where} cannot be opened ({reason[:160]}); mend the URL, install its driver, or "
+            "take journal"
+        ) from None
 
 
 class KernelLock:
