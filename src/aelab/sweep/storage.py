@@ -51,7 +51,7 @@ def without_password(storage: str) -> str:
 
 def open_storage(name: str) -> "optuna.storages.BaseStorage":
     """The storage of that name (``storage_name``); a line that a power cut left half-written is dropped."""
-    optuna = import_optuna()
+    import_optuna()  # or its absence is said
     if "://" in name:
         return _database(name)
     from optuna.storages.journal import JournalFileBackend, JournalStorage
