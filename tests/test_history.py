@@ -78,6 +78,12 @@ def test_the_readme_s_table_is_made_from_what_was_measured():
     assert with_table(README.read_text(), table, BEGIN, END) == README.read_text(), "aelab task=results out=README.md"
 
 
+def test_a_terminal_of_80_columns_shows_each_experiment_s_figures(capsys):
+    outcome = aelab(capsys, "task=results")
+    assert outcome.status == 0 and "not shown: figure\n" in outcome.output
+    assert all(paper.name in outcome.output for paper in read_papers(CONF / "experiment"))
+
+
 def test_runs_become_figures_and_a_table(tmp_path, capsys):
     conf = tmp_path / "conf" / "experiment"
     conf.mkdir(parents=True)

@@ -88,6 +88,10 @@ def test_the_errors_of_a_table_are_those_of_its_columns(below, made_data):
     np.testing.assert_allclose([bar.get_width() for bar in axes.containers[0]], expected, rtol=1e-4)
 
 
+def test_a_run_of_no_epochs_has_no_losses_to_draw(below, made_data):
+    assert "loss" not in figures.run_figures(*untrained([], below), [], {"test/squared_error": 1.0})
+
+
 def test_what_kinds_of_run_have_of_their_own(below, made_data):
     kinds = {
         "model=contractive": {"singular_values"},

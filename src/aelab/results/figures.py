@@ -58,7 +58,7 @@ def run_figures(
 
     And those of the ``evaluators`` that have ``figures``.
     """
-    drawn: dict[str, Figure] = {"loss": losses(model, data, rows), **statistics_figures(rows)}
+    drawn: dict[str, Figure] = {"loss": losses(model, data, rows), **statistics_figures(rows)} if rows else {}
     shape = data.pixel_shape
     images = is_image(shape)
     if model.reconstructs and images:

@@ -152,6 +152,17 @@ def rows(papers: list[Paper], measured: dict[str, Measured]) -> list[dict[str, A
     return table
 
 
+def short_rows(papers: list[Paper], measured: dict[str, Measured]) -> list[dict[str, Any]]:
+    """The same as a terminal of 80 columns holds it: by the name that ``experiment=`` takes."""
+    table = []
+    for paper in papers:
+        found = measured.get(paper.name)
+        known = (ours(found), status(paper, found)) if found else ("not measured", "")
+        names = "year", "experiment", "figure", "printed", "ours", "status"
+        table.append(dict(zip(names, (paper.year, paper.name, paper.figure, paper.printed or "–", *known))))
+    return table
+
+
 def with_table(readme: str, table: str, begin: str, end: str) -> str:
     """``readme`` with ``table`` between the lines ``begin`` and ``end``."""
     if readme.count(begin) != 1 or readme.count(end) != 1:

@@ -27,6 +27,7 @@ from aelab.results.history import (
     read_measured,
     read_papers,
     rows,
+    short_rows,
     verdict,
     with_table,
 )
@@ -45,11 +46,12 @@ def results(conf: Path, runs: list[str] | None, out: Path | None) -> None:
     if runs is not None:
         measured |= collected(runs)
         files.write_text(path, as_text(measured))
-    table = rows(read_papers(conf / "experiment"), measured)
+    papers = read_papers(conf / "experiment")
     if out is None:
-        tables.show(table, "printed and measured")
+        first = "experiment", "printed", "ours", "status", "year"
+        tables.show(short_rows(papers, measured), "printed and measured", first, bold=())
     else:
-        files.write_text(out, with_table(out.read_text(), tables.markdown(table), BEGIN, END))
+        files.write_text(out, with_table(out.read_text(), tables.markdown(rows(papers, measured)), BEGIN, END))
 
 
 def collected(runs: list[str]) -> dict[str, Measured]:
