@@ -18,9 +18,9 @@ from aelab.rbm import ratings as rr
 ITEMS, LEVELS, HIDDEN = 4, 3, 2
 
 
-def machine(conditional=True):
+def machine(conditional=True, ordinal=False):
     torch.manual_seed(0)
-    model = RatingRBM((ITEMS,), HIDDEN, conditional, steps=1, weight_std=0.8, levels=LEVELS)
+    model = RatingRBM((ITEMS,), HIDDEN, conditional, ordinal, steps=1, weight_std=0.8, levels=LEVELS)
     for part in (model.a, model.b, *([model.D] if conditional else [])):
         torch.nn.init.normal_(part)
     model.levels.copy_(torch.arange(1.0, LEVELS + 1))
@@ -30,10 +30,12 @@ def machine(conditional=True):
 def energy_sum(x, model):
     """log Σ_h exp(−E) by the definition, rated items alone."""
     h, total = states(HIDDEN).float(), torch.zeros(2**HIDDEN)
+    sizes = torch.tensor([-1.0, 0.0, 1.0]) / 2**0.5  # of three levels
     for i, level in enumerate(x.tolist()):
         if level:
             k = int(level) - 1
-            total = total + model.a[i, k] + h @ model.W[i, k] + (h @ model.D[i] if model.D is not None else 0)
+            weights = model.w[i, 0] * sizes[k] if model.ordinal else model.w[i, k]
+            total = total + model.a[i, k] + h @ weights + (h @ model.D[i] if model.D is not None else 0)
     return (total + h @ model.b).logsumexp(0)
 
 
@@ -44,9 +46,9 @@ def every(rated):
     return x
 
 
-@pytest.mark.parametrize("conditional", [True, False])
-def test_free_energy_and_predictions_are_those_of_the_joint(conditional):
-    model = machine(conditional)
+@pytest.mark.parametrize(("conditional", "ordinal"), itertools.product([True, False], repeat=2))
+def test_free_energy_and_predictions_are_those_of_the_joint(conditional, ordinal):
+    model = machine(conditional, ordinal)
     x = torch.tensor([[1.0, 0, 3, 0], [0, 0, 0, 0], [2, 2, 1, 3]])
     torch.testing.assert_close(-rr.free_energy(x, model.machine()), torch.stack([energy_sum(row, model) for row in x]))
     p = rr.level_probabilities(x, torch.tensor([0, 0, 1]), torch.tensor([1, 3, 2]), model.machine())
@@ -60,7 +62,7 @@ def test_an_item_without_a_rating_is_in_neither_the_sums_nor_the_update():
     model = machine(conditional=False)
     x = every([0, 2])
     terms = model.batch_terms(Batch(x, None), model(x))
-    gradients = torch.autograd.grad(sum(terms.values()), [model.W, model.a])
+    gradients = torch.autograd.grad(sum(terms.values()), [model.w, model.a])
     for gradient in gradients:
         assert bool((gradient[[1, 3]] == 0).all()) and bool((gradient[[0, 2]] != 0).any())
     for _ in range(3):
@@ -68,8 +70,9 @@ def test_an_item_without_a_rating_is_in_neither_the_sums_nor_the_update():
         assert torch.equal(dreamt > 0, x > 0)
 
 
-def test_the_gradient_of_many_steps_is_the_likelihoods():
-    model, rated = machine(), [0, 1, 3]
+@pytest.mark.parametrize("ordinal", [True, False])
+def test_the_gradient_of_many_steps_is_the_likelihoods(ordinal):
+    model, rated = machine(ordinal=ordinal), [0, 1, 3]
     model.steps = 60
     x = every(rated)
     weights = torch.rand(len(x))

@@ -15,7 +15,7 @@ from aelab.results.figures import Style
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, Sweep
 from aelab.sweep.pictures import draw
-from aelab.sweep.seeds import enough
+from aelab.sweep.seeds import enough, mean_rows
 
 LONG = "chain.finetune.data.source.a_setting_with_a_rather_long_name"
 
@@ -142,3 +142,13 @@ def test_a_number_with_many_digits_is_said_with_four():
         "chain.widths": "[9,8]",
     }
     assert sweep.words(asked) == ["lr=0.004044", "n_code=8", "seed=20261126123", "widths=[9,8]"]
+
+
+def test_folds_repeat_a_run_as_seeds_do(tmp_path):
+    jobs = [
+        Job(number, tmp_path, [f"data.fold={fold}", f"model.n_hidden={n}", "seed=1"], "done", [value], 1.0, "")
+        for number, (fold, n, value) in enumerate([(0, 8, 1.0), (1, 8, 3.0), (0, 9, 1.0), (1, 9, 1.0)])
+    ]
+    best, worst = mean_rows(Board(jobs, ["test/rmse"], "minimize"))
+    assert (best["model.n_hidden"], best["test/rmse"].mean, best["test/rmse"].sd, best["test/rmse"].n) == (9, 1, 0, 2)
+    assert (worst["test/rmse"].mean, worst["test/rmse"].sd, worst["data.fold"]) == (2, 2**0.5, "all")

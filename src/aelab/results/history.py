@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from aelab.errors import UserError
 
+REPEATS = ("seed", "data.fold")  # keys that only repeat a run, to see how a result spreads
 MARKS = ("seen", "second-hand", "computed", "memory")
 EQUAL, TOLERANCE = 1e-6, 0.01  # of a figure: what rounding may change, and what another processor may
 COLUMNS = ("year", "system", "data", "figure", "printed", "ours", "status", "command", "minutes")
@@ -36,9 +37,9 @@ class Paper(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What runs of one experiment gave: a value for each seed, and what they were made by."""
+    """What runs of one experiment gave: a value for each seed and fold, and what they were made by."""
 
-    values: dict[str, float]  # seed → value
+    values: dict[str, float]  # seed, or "seed, fold n" → value
     command: str
     seconds: float  # of one run, training and test
     processor: str
@@ -109,11 +110,11 @@ def status(paper: Paper, measured: Measured) -> str:
     return "within the seeds' spread" if gap <= spread else f"missed by {gap:.2g}"
 
 
-def verdict(measured: Measured, seed: str, value: float) -> str:
-    """equal | within the seeds' spread | within 1 % | different: ``value`` beside what was measured with that seed."""
-    before = measured.values.get(seed, statistics.mean(measured.values.values()))
+def verdict(measured: Measured, which: str, value: float) -> str:
+    """equal | within the seeds' spread | within 1 % | different: ``value`` beside what that repetition gave."""
+    before = measured.values.get(which, statistics.mean(measured.values.values()))
     gap = abs(value - before)
-    if seed in measured.values and gap <= EQUAL * abs(before):
+    if which in measured.values and gap <= EQUAL * abs(before):
         return "equal"
     if len(measured.values) > 1 and gap <= statistics.stdev(measured.values.values()):
         return "within the seeds' spread"
@@ -121,7 +122,7 @@ def verdict(measured: Measured, seed: str, value: float) -> str:
 
 
 def ours(measured: Measured) -> str:
-    """The mean over seeds, with its standard deviation where there are several."""
+    """The mean over seeds and folds, with its standard deviation where there are several."""
     values = list(measured.values.values())
     mean = statistics.mean(values)
     digits = max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else 2

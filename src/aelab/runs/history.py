@@ -13,13 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from aelab import files
 from aelab.clock import processor
 from aelab.errors import UserError
 from aelab.results import tables
 from aelab.results.history import (
+    REPEATS,
     Measured,
     Paper,
     as_text,
@@ -70,16 +71,20 @@ def collected(runs: list[str]) -> dict[str, Measured]:
 
 
 def figures(folders: list[Path], metric: str) -> Measured:
-    """What the runs of one experiment, which differ by their seed alone, gave."""
+    """What the runs of one experiment, which differ by their seed or fold alone, gave."""
     values, seconds = {}, []
     for folder in folders:
         metrics = files.read_json(folder / "metrics.json")
         if metric not in metrics:
             raise UserError(f"paper.metric: {folder} has no {metric}")
-        values[str(run_folder.read_config(folder, "runs").seed)] = metrics[metric]
+        values[repeat_of(run_folder.read_config(folder, "runs"))] = metrics[metric]
         seconds.append(seconds_of(folder))
+    command = (folders[0] / "command.txt").read_text().strip()
+    if len(values) > 1:
+        words = [word for word in shlex.split(command) if word.partition("=")[0] not in REPEATS]
+        command = shlex.join(words)
     return Measured(
-        values=values, command=(folders[0] / "command.txt").read_text().strip(), seconds=max(seconds),
+        values=values, command=command, seconds=max(seconds),
         processor=processor(), date=datetime.now(UTC).date().isoformat(),
         versions={name: version(name) for name in PACKAGES}, keys=keys_of(folders[0]), parts=parts_of(folders[0]),
     )  # fmt: skip
@@ -90,6 +95,12 @@ def seconds_of(folder: Path) -> float:
     chain = stages_of(folder)
     timings = [s["timing"] for s in chain.values()] if chain else [files.read_json(folder / "timing.json")]
     return sum(timing["train_seconds"] + timing["test_seconds"] for timing in timings)
+
+
+def repeat_of(cfg: DictConfig) -> str:
+    """Which repetition a run is: its seed, and its fold where its data have folds."""
+    fold = OmegaConf.select(cfg, "data.fold")
+    return str(cfg.seed) if fold is None else f"{cfg.seed}, fold {fold}"
 
 
 def keys_of(folder: Path) -> dict[str, str]:
@@ -126,9 +137,9 @@ def verify(conf: Path, name: str, run: Path | None, own: Path, trust: list[str])
         found = evaluate_again(folder, evaluate, None, trust)
     if metric not in found:
         raise UserError(f"run: {folder} has no {metric}, which {name} is about; give a run of experiment={name}")
-    seed, now = str(run_folder.read_config(run_folder.last_stage(folder, "run"), "run").seed), found[metric]
-    said = verdict(entry, seed, now)
-    before = entry.values.get(seed, next(iter(entry.values.values())))
+    which, now = repeat_of(run_folder.read_config(run_folder.last_stage(folder, "run"), "run")), found[metric]
+    said = verdict(entry, which, now)
+    before = entry.values.get(which, next(iter(entry.values.values())))
     line = f"{name}: {metric} is {now:.6g}, measured on {entry.date} ({entry.processor}): {before:.6g}"
     if said == "different":
         raise UserError(f"result: {line}; different{changed(entry, folder)}")
@@ -151,10 +162,10 @@ def in_store(store: Path, keys: dict[str, str]) -> Path | None:
 
 
 def run_anew(command: str, folder: Path) -> Path:
-    """Run an experiment's command in ``folder``."""
+    """Run an experiment's command in ``folder``; of one that is repeated, the first repetition."""
     words = [word for word in shlex.split(command)[1:] if not word.startswith("hydra.run.dir=")]
     place = folder / "again"
-    done = subprocess.run([sys.executable, "-m", "aelab.app", *words, f"hydra.run.dir={place}"])
+    done = subprocess.run([sys.executable, "-m", "aelab.app", *words, "hydra.mode=RUN", f"hydra.run.dir={place}"])
     if done.returncode:
         raise UserError(f"result: its command ended with status {done.returncode}: {command}")
     return place

@@ -1,10 +1,11 @@
-"""A setting against the objectives, mean and spread over the seeds: for a sweep over ``seed`` and something else."""
+"""Means and spreads over what only repeats a run, seeds and folds, and a setting against the objectives with them."""
 
 from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from aelab.results import tables
+from aelab.results.history import REPEATS
 from aelab.sweep.board import Board, Value, value_of
 from aelab.sweep.jobs import Job
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from aelab.functional.drawing.comparison import Series
 
 MOST_LINES = 8
-SEED = "seed"
 EXPLAINED = "explained_variance"  # in the name of such an objective
 LEVELS = (0.8, 0.9, 0.95)  # what is asked of it
 
@@ -20,13 +20,13 @@ LEVELS = (0.8, 0.9, 0.95)  # what is asked of it
 def series_of(board: Board) -> "tuple[str, list[Series]] | None":
     """The setting on the axis, the first numeric one beside the seed, and a line for each objective and other setting.
 
-    None where the seed was not swept, nothing numeric beside it, or the lines would be too many to tell apart.
+    None where no seed or fold was swept, nothing numeric beside it, or the lines would be too many to tell apart.
     """
     from aelab.functional.drawing.comparison import Series
 
-    others = [key for key in board.swept if key != SEED]
+    others = [key for key in board.swept if key not in REPEATS]
     numeric = [key for key in others if all(isinstance(value_of(job, key), int | float) for job in board.done)]
-    if SEED not in board.swept or not numeric:
+    if not repeated(board) or not numeric:
         return None
     x = numeric[0]
     lines: dict[str, dict[Any, dict[Any, float]]] = {}
@@ -34,7 +34,7 @@ def series_of(board: Board) -> "tuple[str, list[Series]] | None":
         rest = ", ".join(f"{key}={value_of(job, key)}" for key in others if key != x)
         for objective, value in zip(board.objectives, job.values):
             points = lines.setdefault(", ".join(filter(None, (objective, rest))), {})
-            points.setdefault(value_of(job, x), {})[value_of(job, SEED)] = value
+            points.setdefault(value_of(job, x), {})[repeat(board, job)] = value
     series = [Series(name, dict(sorted(points.items()))) for name, points in sorted(lines.items())]
     return (x, series) if len(series) <= MOST_LINES else None
 
@@ -56,13 +56,13 @@ def enough(board: Board) -> list[str]:
 
 
 def mean_rows(board: Board) -> list[tables.Row]:
-    """Rows for the end of the board: each setting of a sweep over seeds, mean ± standard deviation; the best first.
+    """Rows for the end of the board: each setting of a sweep over seeds or folds, mean ± standard deviation.
 
-    None where the seed was not swept.
+    The best comes first; there are none where neither was swept.
     """
-    if SEED not in board.swept or not board.done:
+    if not repeated(board) or not board.done:
         return []
-    others = [key for key in board.swept if key != SEED]
+    others = [key for key in board.swept if key not in REPEATS]
     groups: dict[tuple[Value, ...], list[Job]] = {}
     for job in board.done:
         groups.setdefault(tuple(value_of(job, key) for key in others), []).append(job)
@@ -71,10 +71,21 @@ def mean_rows(board: Board) -> list[tables.Row]:
     return [
         {"place": None}
         | {name: spread([job.values[i] for job in jobs]) for i, name in enumerate(board.objectives)}
-        | {key: "all" if key == SEED else value_of(jobs[0], key) for key in board.swept}
+        | {key: "all" if key in REPEATS else value_of(jobs[0], key) for key in board.swept}
         | {"seconds": round(sum(job.seconds for job in jobs), 2), "status": "mean ± sd (n)", "folder": None}
         for jobs in ranked
     ]
+
+
+def repeated(board: Board) -> list[str]:
+    """The keys of REPEATS that were swept."""
+    return [key for key in REPEATS if key in board.swept]
+
+
+def repeat(board: Board, job: Job) -> Value:
+    """Which of the repetitions ``job`` is: its seed, its fold, or both."""
+    values = [value_of(job, key) for key in repeated(board)]
+    return values[0] if len(values) == 1 else ", ".join(map(str, values))
 
 
 def spread(values: Sequence[float]) -> tables.Spread:
