@@ -11,7 +11,7 @@ from test_energy import states
 from aelab.config.build import build
 from aelab.data.documents import WordSchema
 from aelab.data.parts import Batch, Split
-from aelab.models.replicated_softmax import ReplicatedSoftmax, frequencies
+from aelab.models.replicated_softmax import ReplicatedSoftmax, frequencies, halves
 from aelab.rbm import replicated_softmax as rs
 from aelab.rbm.layer import Layer
 from aelab.results.perplexity import Perplexity, Retrieval, exact_log_p, lda_log_p, perplexity
@@ -140,3 +140,16 @@ def test_words_that_a_unit_raises_most():
     model.W.data.copy_(torch.tensor([[0.0, 5], [1, 2], [3, -1]]))
     assert model.top_words(2).tolist() == [[2, 1], [0, 1]]
     assert math.isclose(float(frequencies(torch.tensor([[2.0, 0, 1]])).sum()), 1, rel_tol=1e-6)
+
+
+def test_validation_completes_documents_of_which_it_was_shown_one_half():
+    model = ReplicatedSoftmax((4,), 2, steps=1, weight_std=1.0).eval()
+    x = torch.tensor([[3.0, 0, 1, 2], [0, 0, 5, 0], [0, 1, 0, 0]])
+    one, other = halves(x)
+    assert torch.equal(one + other, x) and bool((one >= 0).all() and (other >= 0).all())
+    assert one.sum(1).tolist() == [3, 2, 0] and other.sum(1).tolist() == [3, 3, 1]
+    with torch.no_grad():
+        terms = model.batch_terms(Batch(x, None), model(x))
+        p = model.output(model.encode(one))
+    told = sum(-math.log(p[i, word]) * other[i, word] for i in range(3) for word in range(4))
+    assert model.whole_terms(terms, Split(x, None))["completion"] == pytest.approx(float(told) / 7, rel=1e-5)

@@ -18,13 +18,13 @@ class ReplicatedSoftmax(Model):
     """p(v, h) ∝ exp(vᵀ W h + aᵀ v + D bᵀ h) of documents v (batch, words) of D counted words; the code is E[h | v].
 
     The loss is F(v) − F(v'), v' after ``steps`` of Gibbs sampling from v, per word: its gradient is contrastive
-    divergence's. ``val/loss`` is ``reconstruction``: −log p(word | code), nats per word. That is no likelihood:
-    held-out perplexity is what ``evaluate.perplexity`` measures.
+    divergence's. ``val/loss`` is ``completion``: −log p(word | code of the document's other half), nats per word of one
+    half, which grows again when topics are learned by heart. Held-out perplexity is what ``evaluate.perplexity`` measures.
     """
 
     ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     reconstructs = False
-    losses_apart = "training: divergence, nats per word", "validation: −log p of a word, nats"
+    losses_apart = "training: divergence, nats per word", "validation: −log p of one half's words given the other's, nats"
 
     def __init__(self, shape: tuple[int, ...], n_hidden: Count, steps: Count, weight_std: NonNegative):
         super().__init__(shape, "gaussian")
@@ -66,10 +66,11 @@ class ReplicatedSoftmax(Model):
         self.b_visible.data.copy_(frequencies(x).log())
 
     def batch_terms(self, batch: Batch, out: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
-        n_words = batch.x.sum().clamp(min=1)
         if not self.training:
-            log_p = rs.log_p_word_given_h(out, self.machine())
-            return {"reconstruction": -(batch.x * log_p).sum() / len(batch.x)}
+            one, other = halves(batch.x)
+            log_p = rs.log_p_word_given_h(self.encode(one), self.machine())
+            return {"completion": -(other * log_p).sum() / len(batch.x)}
+        n_words = batch.x.sum().clamp(min=1)
         dreamt, value = batch.x, self.value()
         for _ in range(self.steps):
             dreamt = rs.gibbs_step(dreamt, value)
@@ -80,13 +81,20 @@ class ReplicatedSoftmax(Model):
         return {"hidden_activity": out.mean()}
 
     def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
-        """Per word instead of per document."""
-        return {name: value * (len(split.x) / split.x.sum().clamp(min=1)) for name, value in terms.items()}
+        """Per word of the halves that are predicted, instead of per document."""
+        return {name: value * (len(split.x) / halves(split.x)[1].sum().clamp(min=1)) for name, value in terms.items()}
 
     def tables(self, data: Data) -> dict[str, list[dict[str, object]]]:
         """``topics``: the words that each hidden unit raises most."""
         names, units = data.schema.names, enumerate(self.top_words(TOP_WORDS).tolist(), 1)
         return {"topics": [{"unit": unit, "words": " ".join(names[word] for word in top)} for unit, top in units]}
+
+
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Counted words (documents, words) dealt out in turn, every second one to the first half: always the same way."""
+    dealt = (x.cumsum(1) / 2).floor()
+    one = dealt.diff(dim=1, prepend=torch.zeros_like(x[:, :1]))
+    return one, x - one
 
 
 def frequencies(x: Tensor) -> Tensor:
