@@ -64,6 +64,12 @@ OTHER = {
     "callbacks:weight_averaging.update_starting_at_step": "callbacks.weight_averaging.update_starting_at_step=4",
     "config:evaluate.weights": "schedule=steps schedule.gamma=10 | evaluate.weights=best",
     "config:evaluate.nll_samples": "model=vae | evaluate.nll_samples=7",
+    **{
+        f"evaluate:annealing.{key}": f"model=vae evaluate.annealing.images=5 evaluate.annealing.temperatures=9 | "
+        f"evaluate.annealing.{key}={value}"
+        for key, value in {"chains": 3, "leapfrog": 2, "temperatures": 4}.items()
+    },
+    "evaluate:annealing.images": "model=vae evaluate.annealing.temperatures=9 | evaluate.annealing.images=4",
     "evaluate:probe.c": "evaluate.probe.c=100",
     "evaluate:probe.scale": "evaluate.probe.scale=all",
     "evaluate:knn.neighbours": "evaluate.knn.neighbours=1",

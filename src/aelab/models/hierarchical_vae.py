@@ -39,7 +39,7 @@ class HierarchicalVAE(VAE):
             shape, n_latent, network, likelihood, sigma, objective, samples, beta, warmup, free_bits,
             path_gradient=False,
         )  # fmt: skip
-        self.n_code = n_code
+        self.n_code, self.n_latent = n_code, n_latent
         top = MLP(top_widths, network.activation, network.initialization, tied=False)
         self.top_encoder = top.encoder((n_latent,), 2 * n_code)  # mean and log variance of q(z₂ | z₁)
         self.top_decoder = top.decoder(n_code, (2 * n_latent,), self.top_encoder)  # of p(z₁ | z₂)
@@ -75,11 +75,20 @@ class HierarchicalVAE(VAE):
         n_latent = kl.shape[-1] - self.n_code
         return kl[:, :n_latent].mean(0).sum() + elbo.free_bits(kl[:, n_latent:], self.free_bits)
 
+    @property
+    def n_noise(self) -> int:
+        return self.n_code + self.n_latent
+
+    def output_of_noise(self, noise: Tensor) -> Tensor:
+        """z₂ is the first part of the noise; z₁ = μ(z₂) + σ(z₂) · the rest."""
+        z2, rest = noise.split((self.n_code, self.n_latent), -1)
+        mean, log_var = normal(self.top_decoder(z2), z2)
+        return self.decoder(mean + (0.5 * log_var).exp() * rest)
+
     @torch.no_grad()
     def sample(self, n: int, steps: int = 0, label: int | None = None) -> Tensor:
         """The expected input (n, input) of ``n`` draws of z₂ ~ p(z₂) and z₁ ~ p(z₁ | z₂)."""
-        z2 = torch.randn(n, self.n_code, device=self.device)
-        return self.mean(self.decoder(elbo.sample_normal(*normal(self.top_decoder(z2), z2))))
+        return self.mean(self.output_of_noise(torch.randn(n, self.n_noise, device=self.device)))
 
 
 @torch.no_grad()

@@ -19,12 +19,15 @@ class ReplicatedSoftmax(Model):
 
     The loss is F(v) − F(v'), v' after ``steps`` of Gibbs sampling from v, per word: its gradient is contrastive
     divergence's. ``val/loss`` is ``completion``: −log p(word | code of the document's other half), nats per word of one
-    half, which grows again when topics are learned by heart. Held-out perplexity is what ``evaluate.perplexity`` measures.
+    half, which grows again when topics are learned by heart. ``evaluate.perplexity`` measures held-out perplexity.
     """
 
     ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     reconstructs = False
-    losses_apart = "training: divergence, nats per word", "validation: −log p of one half's words given the other's, nats"
+    losses_apart = (
+        "training: divergence, nats per word",
+        "validation: −log p of a word given the other half, nats",
+    )
 
     def __init__(self, shape: tuple[int, ...], n_hidden: Count, steps: Count, weight_std: NonNegative):
         super().__init__(shape, "gaussian")

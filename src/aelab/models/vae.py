@@ -99,6 +99,15 @@ class VAE(Model):
         """z (k, batch, code) → (k, batch, input)."""
         return self.output(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
+    @property
+    def n_noise(self) -> int:
+        """Standard normal numbers that one input is drawn from."""
+        return self.n_code
+
+    def output_of_noise(self, noise: Tensor) -> Tensor:
+        """Draws of N(0, 1) (batch, n_noise) → logits or means of x, (batch, input): the model without its encoder."""
+        return self.output(noise)
+
     def loss_terms(self, x: Tensor, out: Inference, weight: Tensor | None = None) -> dict[str, Tensor]:
         """The ELBO's two terms, or the importance-weighted bound, negative; nats per image."""
         ramp = min(1.0, self.progress / self.warmup) if self.training and self.warmup else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from aelab.data.batches import Data
 from aelab.data.parts import Split
 from aelab.functional import elbo, likelihood
+from aelab.functional.latent_annealing import log_weights
 from aelab.functional.progress import bar
 from aelab.models.training import total
 
@@ -61,3 +63,19 @@ def nll_per_image(model: Any, x: Tensor, samples: int, observed: Tensor | None =
         log_w = model.log_likelihood(out.output, x, weight) + out.log_ratio
         log_sum = torch.logaddexp(log_sum, torch.logsumexp(log_w, 0))
     return torch.log(x.new_tensor(samples)) - log_sum
+
+
+def annealed_nll_per_image(
+    model: Any, x: Tensor, chains: int, temperatures: int, leapfrog: int, observed: Tensor | None = None
+) -> Tensor:
+    """−log of the mean weight of ``chains`` annealed samples of p(x), (batch,), nats: without the encoder."""
+    weight = likelihood.only_observed(None, observed)
+    rows = x.repeat_interleave(chains, 0)
+    weights = None if weight is None else weight.repeat_interleave(chains, 0)
+
+    def log_likelihood(noise: Tensor) -> Tensor:
+        return model.log_likelihood(model.output_of_noise(noise), rows, weights)
+
+    start = torch.randn(len(rows), model.n_noise, device=x.device, dtype=x.dtype)
+    log_w = log_weights(log_likelihood, start, temperatures, leapfrog).view(len(x), chains)
+    return math.log(chains) - log_w.logsumexp(1)

@@ -22,6 +22,8 @@ LINES = {  # metric → what a person reads
     "test/denoised_squared_error": "squared error, restored",
     "test/psnr_gained": "PSNR gained by restoring, dB",
     "test/nll": "−log p(x) of a test image, nats",
+    "test/annealed_nll": "the same of the first, by annealing",
+    "test/annealed_difference": "what importance sampling misses",
     "test/elbo": "its lower bound on log p(x)",
     "test/kl": "KL(q ‖ p) in it, nats",
     "test/log_likelihood": "log p(x) of a test sample, exact",
