@@ -55,6 +55,8 @@ BESIDE = {
     "model=replicated_softmax": DOCUMENTS,
     "data=ratings": ["model=rating_rbm", *RATINGS[1:]],
     "model=rating_rbm": RATINGS,
+    "experiment=salakhutdinov2007": [*RATINGS, "train.batch_size=7"],
+    "experiment=topics": DOCUMENTS,
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }

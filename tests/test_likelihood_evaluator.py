@@ -133,3 +133,22 @@ def test_a_band_while_training_that_best_weights_and_sweeps_can_go_by(capsys, tm
 def test_a_folder_without_a_finished_run_has_no_likelihood(capsys, tmp_path):
     assert "run: task=likelihood needs" in aelab(capsys, "task=likelihood").error[-1]
     assert "is no run folder" in aelab(capsys, "task=likelihood", f"run='{tmp_path}'").error[-1]
+
+
+def test_the_task_measures_a_variational_autoencoder_too(capsys, tmp_path):
+    folder = tmp_path / "run"
+    outcome = aelab(capsys, "model=vae", "train.epochs=1", "evaluate=[nll]", "logger=csv", f"hydra.run.dir='{folder}'")
+    assert outcome.status == 0 and "test/nll" not in json.loads((folder / "metrics.json").read_text())
+    few = "likelihood.samples=20", "likelihood.images=3", "evaluate.annealing.temperatures=5"
+    outcome = aelab(capsys, "task=likelihood", f"run='{folder}'", *few)
+    assert outcome.status == 0, outcome.error
+    measured = json.loads((folder / "metrics.json").read_text())
+    assert {"test/nll", "test/annealed_nll", "test/annealed_difference"} <= measured.keys()
+
+
+def test_what_has_no_likelihood_is_said_with_what_has(capsys, tmp_path):
+    folder = tmp_path / "run"
+    assert aelab(capsys, "train.epochs=1", "evaluate=[nll]", "logger=csv", f"hydra.run.dir='{folder}'").status == 0
+    assert "has no likelihood; it needs an RBM" in aelab(capsys, "task=likelihood", f"run='{folder}'").error[-1]
+    nothing = aelab(capsys, "task=likelihood", f"run='{folder}'", "evaluate=[probe]")
+    assert "evaluate: task=likelihood needs one of likelihood, nll" in nothing.error[-1]

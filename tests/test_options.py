@@ -318,6 +318,8 @@ HELD = {
     "config:sample.label": "test_applying.py::test_mistaken_commands_are_one_line_and_write_nothing",
     "config:interpolate.rows": "test_applying.py::test_rows_come_back_in_their_own_units_under_their_own_names",
     "config:interpolate.points": "test_applying.py::test_rows_come_back_in_their_own_units_under_their_own_names",
+    "config:likelihood.samples": "test_likelihood_evaluator.py::test_the_task_measures_a_variational_autoencoder_too",
+    "config:likelihood.images": "test_likelihood_evaluator.py::test_the_task_measures_a_variational_autoencoder_too",
     "config:score.by": "test_applying.py::test_a_row_far_from_the_others_is_strange_by_its_code",
     "config:score.quantile": "test_applying.py::test_a_quantile_of_the_training_rows_is_flagged",
     "config:score.threshold": "test_applying.py::test_a_strange_row_is_flagged_and_what_is_strange_in_it_is_named",

@@ -257,8 +257,11 @@ def verify_result(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     report.say(verify(CONF, cfg.result, run, folder, list(cfg.trust)))
 
 
+LIKELIHOODS = ("likelihood", "nll", "annealing", "perplexity")  # evaluators that task=likelihood measures again
+
+
 def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
-    """The log-likelihood of a finished run, between bounds; into its own folder."""
+    """The log-likelihood of a finished run, exact, between bounds or estimated; into its own folder."""
     from aelab.config.build import resolved
 
     with log.phase("loading PyTorch"):
@@ -267,10 +270,14 @@ def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> N
 
     if cfg.run is None:
         raise UserError("run: task=likelihood needs the folder of a finished run, run=outputs/DATE/RUN")
-    node = resolved(cfg).evaluate.get("likelihood")
-    if node is None:
-        raise UserError("evaluate.likelihood: task=likelihood needs it; leave it as it is, or evaluate=[likelihood]")
-    report.show(measure_again(Path(cfg.run), "likelihood", node, cfg.trust))
+    evaluate = plain(resolved(cfg).evaluate)
+    nodes = {name: evaluate[name] for name in LIKELIHOODS if evaluate.get(name)}
+    if not nodes:
+        raise UserError(f"evaluate: task=likelihood needs one of {', '.join(LIKELIHOODS)}; leave it as it is")
+    for name, key in (("nll", "samples"), ("annealing", "images")):
+        if name in nodes and not nodes[name][key]:
+            nodes[name][key] = cfg.likelihood[key]
+    report.show(measure_again(Path(cfg.run), nodes, cfg.trust))
 
 
 def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:

@@ -81,6 +81,12 @@ class Hardware:
 
 
 @dataclass
+class Likelihood:
+    samples: Count = MISSING
+    images: Natural = MISSING
+
+
+@dataclass
 class Sample:
     n: int = MISSING
     steps: int = MISSING
@@ -133,6 +139,7 @@ class Config:
     result: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    likelihood: Likelihood = field(default_factory=Likelihood, metadata=role("nothing", noise=True))
     sample: Sample = field(default_factory=Sample, metadata=role("nothing", noise=True))
     interpolate: Interpolate = field(default_factory=Interpolate, metadata=role("nothing", noise=True))
     score: Score = field(default_factory=Score, metadata=role("nothing", noise=True))

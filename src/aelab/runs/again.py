@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from aelab import files, log
-from aelab.config.build import build
 from aelab.config.overrides import plain
 from aelab.config.targets import refuse_strangers
 from aelab.data.parts import Split
@@ -19,8 +18,8 @@ from aelab.watch.wandb_run import tell_later
 
 
 @torch.no_grad()
-def measure_again(folder: Path, name: str, node: dict[str, Any], trust: Sequence[str]) -> dict[str, float]:
-    """``test/…`` of the evaluator that ``node`` says, added to the run's metrics.json and to its W&B run.
+def measure_again(folder: Path, nodes: dict[str, Any], trust: Sequence[str]) -> dict[str, float]:
+    """``test/…`` of the evaluators that ``nodes`` says, likelihoods all, added to the run's metrics.json and W&B run.
 
     The weights are those that the run was tested with; ``trust`` is :func:`aelab.load`'s. Raises ``UserError`` for a
     folder that holds no finished run.
@@ -33,16 +32,21 @@ def measure_again(folder: Path, name: str, node: dict[str, Any], trust: Sequence
     if not path.exists():
         raise UserError(f"run: {folder} holds no finished run; finish it first, aelab resume={folder}")
     with run_folder.claimed(folder, "run"):
-        evaluator = build(node, f"evaluate.{name}")
+        evaluators = build_evaluators(nodes)
         model = run_folder.load(folder, cfg.evaluate.weights, trust)
         layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []
         with log.phase(f"reading {cfg.data.name}"):
             data = build_data(cfg, layers)
         torch.manual_seed(0)
-        with log.phase(f"measuring the {name}"):
-            found = {f"test/{figure}": float(value) for figure, value in evaluator(model, data).items()}
+        found: dict[str, float] = {}
+        with log.phase("measuring the likelihood"):
+            for evaluator in evaluators.values():
+                found |= {f"test/{figure}": float(value) for figure, value in evaluator(model, data).items()}
         if not found:
-            raise UserError(f"run: {folder} has no {name}: that needs an RBM in it, and bits or Gaussian inputs")
+            raise UserError(
+                f"run: {folder} has no likelihood; it needs an RBM of bits or Gaussian inputs, a variational "
+                "autoencoder, or a model of documents"
+            )
         metrics, timing = files.read_json(path) | finite(found), files.read_json(folder / "timing.json")
         path.unlink()  # as long as it is not there, the folder's sums are not held against it
         run_folder.finish(folder, metrics, timing)
