@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from aelab.files import write_text
 from aelab.log import phase, place
 from aelab.results import tables
+from aelab.results.history import REPEATS
 from aelab.sweep.board import Board
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,9 @@ def publish(board: Board, folder: Path, config: DictConfig) -> None:
     write_text(folder / "leaderboard.csv", tables.comma_separated(rows))
     write_text(folder / "leaderboard.md", _page(board, rows, failed, answers))
     best = [0, *([len(rows) - len(means)] if means else [])]
-    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.direction}", ["place", *board.objectives], best)
+    asked = [key for key in board.swept if key not in REPEATS]
+    first = ["place", board.objectives[0], *asked, *board.objectives[1:]]
+    tables.show(rows, f"{folder}: {', '.join(board.objectives)}, {board.direction}", first, best)
     if board.common:
         print("every job: " + " ".join(board.common))
     for line in [*failed, *answers]:
