@@ -214,7 +214,7 @@ def test_the_loss_is_drawn_without_its_constant_and_says_so(choice, below, made_
 @pytest.mark.parametrize("n", [1, 2, 5, 11])
 def test_the_stages_of_a_chain_are_one_picture(n):
     rows = [{"epoch": e, "train/loss": 3.0 / (e + 1), "val/loss": 4.0 / (e + 1)} for e in range(9)]
-    sheet = curves.stages_losses("Losses", {f"stage{i}": rows for i in range(n)})
+    sheet = curves.stages_losses("Losses", {f"stage{i}": rows for i in range(n)}, {"stage0": 9.5})
     assert_readable(sheet, f"{n} stages")
     assert [axes.get_title() for axes in sheet.axes if axes.axison] == [f"stage{i}" for i in range(n)]
 

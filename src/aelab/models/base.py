@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aelab.data.batches import Data
+from aelab.data.batches import Data, data_of
 from aelab.data.parts import Batch
 from aelab.errors import UserError
 from aelab.functional import likelihood as nll
@@ -208,5 +208,10 @@ class Model(Trained):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)
-        about = {"shape": list(self.shape), "n_classes": self.n_classes, "categories": list(self.categories)}
+        about: dict[str, Any] = {
+            "shape": list(self.shape),
+            "n_classes": self.n_classes,
+            "categories": list(self.categories),
+        }
+        about["loss_constant"] = self.loss_constant(data_of(self.trainer))
         checkpoint["aelab"] = about

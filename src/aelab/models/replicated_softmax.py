@@ -26,7 +26,7 @@ class ReplicatedSoftmax(Model):
     reconstructs = False
     losses_apart = (
         "training: divergence, nats per word",
-        "validation: −log p of a word given the other half, nats",
+        "validation: −log p of an unseen word, nats",
     )
 
     def __init__(self, shape: tuple[int, ...], n_hidden: Count, steps: Count, weight_std: NonNegative):

@@ -19,13 +19,16 @@ def statistics_figures(rows: list[dict[str, float]]) -> dict[str, Sheet]:
     return {"statistics": layer_curves(history)} if history else {}
 
 
-def chain_figures(histories: dict[str, History]) -> dict[str, Sheet]:
-    """Of a chain's stages, by name: ``losses`` of all, and ``gradients`` where several ran with statistics."""
+def chain_figures(histories: dict[str, History], constants: dict[str, float]) -> dict[str, Sheet]:
+    """Of a chain's stages, by name: ``losses`` of all, and ``gradients`` where several ran with statistics.
+
+    Of each stage's loss its part of ``constants``, which no weights can change, is left out.
+    """
     trained = {name: history for name, history in histories.items() if "val/loss" in history}
     drawn = {}
     if trained:
         rows = {name: [dict(zip(h, values)) for values in zip(*h.values())] for name, h in trained.items()}
-        drawn["losses"] = stages_losses("Losses of the stages, in order", rows)
+        drawn["losses"] = stages_losses("Losses of the stages, in order", rows, constants)
     watched = {name: h for name, h in trained.items() if any(column.startswith(PREFIX) for column in h)}
     if len(watched) > 1:
         drawn["gradients"] = starts_compared(watched)

@@ -216,10 +216,18 @@ def draw_stages(folder: Path, done: dict[str, Stage], whose: str, style: DictCon
     """The chain's own figures: the losses of all stages, and one net from several starts where there are some."""
     from aelab.results import figures, study_figures
 
-    drawn = study_figures.chain_figures({name: run_folder.read_history(stage.folder) for name, stage in done.items()})
+    histories = {name: run_folder.read_history(stage.folder) for name, stage in done.items()}
+    drawn = study_figures.chain_figures(histories, {name: loss_constant(stage.folder) for name, stage in done.items()})
     for figure in drawn.values():
         figure.sign(whose)
     figures.save(drawn, folder / "figures", figures.Style(**plain(style)))
+
+
+def loss_constant(folder: Path) -> float:
+    """What of a stage's loss no weights can change; 0 where it is not known."""
+    if not (folder / "last.ckpt").exists():
+        return 0.0
+    return float(run_folder.read_checkpoint(folder, "last", "chain.store")["aelab"].get("loss_constant", 0.0))
 
 
 def record(

@@ -59,15 +59,16 @@ def bounds(axes: Axes, rows: Rows) -> None:
     label(axes, "epoch", "log-likelihood, nats per validation sample")
 
 
-def stages_losses(title: str, stages: Mapping[str, Rows]) -> Sheet:
-    """A plot for each stage of a chain: its loss in training and validation, on a scale of its own."""
+def stages_losses(title: str, stages: Mapping[str, Rows], constants: Mapping[str, float]) -> Sheet:
+    """A plot for each stage of a chain: its loss in training and validation, less its constant, on its own scale."""
     columns = min(COLUMNS, max(len(stages), 1))
     down = math.ceil(len(stages) / columns)
     sheet = Sheet(title, 3.1 * columns, 2.6 * down)
     plots = sheet.plots(down, columns, titled=True)
     for axes, (name, rows) in zip(plots, stages.items()):
-        lines(axes, rows, "loss")
-        label(axes, "epoch", "loss, nats per sample", name)
+        constant = constants.get(name, 0.0)
+        lines(axes, rows, "loss", constant)
+        label(axes, "epoch", f"loss less {number(constant)}, nats" if constant else "loss, nats per sample", name)
     for axes in plots[len(stages) :]:
         axes.set_axis_off()
     return sheet
