@@ -241,15 +241,17 @@ def patterns(runs: Any) -> list[str]:
 
 def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The history table: what papers printed beside what was measured here."""
-    from aelab.runs.history import results
+    with log.phase("loading PyTorch"):
+        from aelab.runs.history import results
 
     results(CONF, None if cfg.runs is None else patterns(cfg.runs), None if cfg.out is None else Path(cfg.out))
 
 
 def verify_result(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """One figure of the history table measured again."""
-    from aelab.results import report
-    from aelab.runs.history import verify
+    with log.phase("loading PyTorch"):
+        from aelab.results import report
+        from aelab.runs.history import verify
 
     if cfg.result is None:
         raise UserError("result: task=verify needs the name of an experiment, result=linear_mnist, say")

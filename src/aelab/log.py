@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aelab.errors import Pruned, Stopped, UserError
 
+ERASED = "\r\x1b[2K"  # what stands on the terminal's line
 NOTE = 15  # between DEBUG and INFO: for the log, not for the screen
 logger = logging.getLogger("aelab")
 
@@ -79,14 +80,25 @@ def quietly(bars: bool) -> Iterator[None]:
 
 @contextmanager
 def phase(what: str) -> Iterator[None]:
-    """Says ``what`` is going on once it has gone on for a second."""
-    timer = threading.Timer(1.0, say, [f"{what} …"])
+    """Says ``what`` is going on once it has gone on for a second; in a sweep's job only while it does."""
+    passing, said = not shown() and has_bars(), threading.Event()
+
+    def tell() -> None:
+        said.set()
+        if passing:
+            print(f"{what} …", end="", flush=True)
+        else:
+            say(f"{what} …")
+
+    timer = threading.Timer(1.0, tell)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        if passing and said.is_set():
+            print(ERASED, end="", flush=True)
 
 
 def place(path: Path) -> str:

@@ -66,6 +66,8 @@ def launch(
     if together == 1 and "model" in config:  # here and now; while a job runs nothing is said of it
         with log.phase("loading PyTorch"):
             importlib.import_module("pytorch_lightning")
+    elif together > 1:
+        log.say(f"{together} at once, each in a process that loads PyTorch first")
     with env_override(environment):
         return launcher.launch(batch, initial_job_idx=first_number)
 
