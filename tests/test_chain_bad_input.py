@@ -82,7 +82,7 @@ pytestmark = quick
         ("+chain.rbm2.model.recipe.steps=0", "stage rbm2: chain.rbm2.model.recipe.steps: must be at least 1, got 0"),
         ("chain.rbm.last.model.hidden=x", "stage rbm2: chain.rbm.last.model.hidden: expected one of"),
         ("chain.rbm.model.hidden=relu", "stage rbm2: chain.rbm.model.visible: bernoulli needs inputs in [0, 1]"),
-        ("model/recipe@chain.rbm.model.recipe=cd", "there is no 'cd'; did you mean pcd?"),
+        ("model/recipe@chain.rbm.model.recipe=pdc", "there is no 'pdc'; did you mean pcd?"),
         # what would reach no stage
         (
             "model=vae",

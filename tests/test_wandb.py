@@ -23,7 +23,7 @@ QUICK = ("evaluate.probe=null", "evaluate.knn=null")
 
 
 def train(folder: Path, *overrides: str, epochs: int = 2) -> dict[str, float]:
-    return run(small("logger=wandb", *QUICK, *overrides, epochs=epochs), folder, COMMAND)
+    return run(small("logger=wandb", *QUICK, *overrides, epochs=epochs), folder, f"{COMMAND} logger.group='g'")
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ sampling it does not depend on an encoder: a difference says what the encoder's 
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 ACCEPTED = 0.65  # of the moves, what the pilot run steers for
-CHANGE = 1.05  # factor on a step's length after a move
+FIRST_LENGTH = 0.1  # of a step
+CHANGE = 1.05  # factor on a step's length after a move; after none it shrinks, in balance where ACCEPTED are made
 STEEPNESS = 4.0  # of the schedule, at both ends of which the temperatures lie closest
 
 LogLikelihood = Callable[[Tensor], Tensor]  # noise (rows, units) → log p(x | noise) (rows,), nats
@@ -24,6 +26,14 @@ def schedule(temperatures: int) -> list[float]:
     return [(one - raw[0]) / (raw[-1] - raw[0]) for one in raw]
 
 
+class State(NamedTuple):
+    """Where the chains stand: ``noise`` (rows, units), log p(x | noise) (rows,), and its slope (rows, units)."""
+
+    noise: Tensor
+    known: Tensor
+    slope: Tensor
+
+
 def log_weights(log_likelihood: LogLikelihood, start: Tensor, temperatures: int, leapfrog: int) -> Tensor:
     """log w of a chain from each row of ``start`` (rows, units), draws of N(0, 1); (rows,), nats.
 
@@ -31,48 +41,45 @@ def log_weights(log_likelihood: LogLikelihood, start: Tensor, temperatures: int,
     run with draws of its own, so that the weights of the run itself stay unbiased.
     """
     betas = schedule(temperatures)
-    lengths = start.new_full((temperatures + 1, len(start), 1), 0.1)
-    _anneal(log_likelihood, torch.randn_like(start), betas, leapfrog, lengths, pilot=True)
-    return _anneal(log_likelihood, start, betas, leapfrog, lengths, pilot=False)
-
-
-def _anneal(
-    log_likelihood: LogLikelihood, noise: Tensor, betas: list[float], leapfrog: int, lengths: Tensor, pilot: bool
-) -> Tensor:
-    known, slope = _with_slope(log_likelihood, noise)
-    log_w = torch.zeros_like(known)
-    for t in range(1, len(betas)):
-        log_w += (betas[t] - betas[t - 1]) * known
-        if pilot:
-            lengths[t] = lengths[t - 1] if t > 1 else lengths[t]
-        length, beta = lengths[t], betas[t]
-        momentum = torch.randn_like(noise)
-        energy = _energy(noise, momentum, known, beta)
-        place, there, push = noise, known, slope
-        half = momentum - 0.5 * length * (place - beta * push)
-        for step in range(leapfrog):
-            place = place + length * half
-            there, push = _with_slope(log_likelihood, place)
-            half = half - length * (place - beta * push) * (1.0 if step < leapfrog - 1 else 0.5)
-        accepted = torch.rand_like(energy).log() < energy - _energy(place, half, there, beta)
-        noise = torch.where(accepted[:, None], place, noise)
-        known = torch.where(accepted, there, known)
-        slope = torch.where(accepted[:, None], push, slope)
-        if pilot:  # longer after a move, shorter after none, in balance where ACCEPTED of them are made
-            lengths[t] = length * torch.where(accepted[:, None], CHANGE, CHANGE ** (-ACCEPTED / (1 - ACCEPTED)))
+    state, length = state_at(log_likelihood, torch.randn_like(start)), start.new_full((len(start), 1), FIRST_LENGTH)
+    lengths = []
+    for beta in betas[1:]:
+        state, accepted = move(log_likelihood, state, beta, length, leapfrog)
+        length = length * torch.where(accepted[:, None], CHANGE, CHANGE ** (-ACCEPTED / (1 - ACCEPTED)))
+        lengths.append(length)
+    state, log_w = state_at(log_likelihood, start), torch.zeros_like(start[:, 0])
+    for last, beta, length in zip(betas, betas[1:], lengths):
+        log_w += (beta - last) * state.known
+        state, _ = move(log_likelihood, state, beta, length, leapfrog)
     return log_w
 
 
-def _energy(noise: Tensor, momentum: Tensor, log_likelihood: Tensor, beta: float) -> Tensor:
+def move(
+    log_likelihood: LogLikelihood, state: State, beta: float, length: Tensor, leapfrog: int
+) -> tuple[State, Tensor]:
+    """One Hamiltonian move that leaves p(ε) p(x | ε)^β as it is, and which rows made it, (rows,)."""
+    momentum = torch.randn_like(state.noise)
+    then, half = state, momentum - 0.5 * length * (state.noise - beta * state.slope)
+    for step in range(leapfrog):
+        then = state_at(log_likelihood, then.noise + length * half)
+        half = half - length * (then.noise - beta * then.slope) * (1.0 if step < leapfrog - 1 else 0.5)
+    gained = energy(state, momentum, beta) - energy(then, half, beta)
+    accepted = torch.rand_like(gained).log() < gained
+    kept = [
+        torch.where(accepted if one.dim() == 1 else accepted[:, None], one, other) for one, other in zip(then, state)
+    ]
+    return State(*kept), accepted
+
+
+def energy(state: State, momentum: Tensor, beta: float) -> Tensor:
     """−log of what is sampled, but for a constant, (rows,); infinite where a step has left all bounds."""
-    total = 0.5 * (noise.square() + momentum.square()).sum(1) - beta * log_likelihood
+    total = 0.5 * (state.noise.square() + momentum.square()).sum(1) - beta * state.known
     return total.nan_to_num(nan=torch.inf)
 
 
-def _with_slope(log_likelihood: LogLikelihood, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(x | noise) (rows,), and its gradient (rows, units)."""
+def state_at(log_likelihood: LogLikelihood, noise: Tensor) -> State:
     with torch.enable_grad():
         leaf = noise.detach().requires_grad_()
         value = log_likelihood(leaf)
         (slope,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), slope
+    return State(noise, value.detach(), slope)

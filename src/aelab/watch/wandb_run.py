@@ -95,7 +95,8 @@ class WandbRun(Checkpoint, Logger):
             return
         self.parts = len(list(self.folder.glob("wandb/*run-*/*.wandb")))
         command = self.folder / "command.txt"
-        notes = " ".join(shlex.split(command.read_text())) if command.exists() else None
+        words = shlex.split(command.read_text()) if command.exists() else []
+        notes = " ".join(word for word in words if not word.startswith("logger.")) or None  # W&B knows those anyway
         otherwise = {"name": self.folder.name, "notes": notes, "job_type": "train", "tags": self.tags}
         about = conventions.filled(self.about, otherwise)
         config = self.config | sizes(model, data_of(trainer)) | provenance.code_state()
