@@ -344,6 +344,34 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_number_asked(toy):
     assert len(toy.numbers("begun")) == 7  # the study is done: nothing more was run
 
 
+def test_the_search_goes_by_the_mean_over_seeds_and_a_kill_repeats_none_of_them(toy):
+    asked = *SEARCH, "hydra.sweeper.n_trials=3", "hydra.sweeper.seeds=3", "seed=4", "seconds=0.2"
+    process = toy.start(*asked)
+    deadline = time.time() + 60
+    while len(toy.numbers("ended")) < 4 and time.time() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    done = [job.number for job in read_jobs(toy.study) if job.status == "done"]
+    assert 3 <= len(done) < 9
+    toy.run(*asked)
+    assert {*toy.numbers("ended")} == {*range(9)} and all(toy.numbers("ended").count(number) == 1 for number in done)
+    jobs = read_jobs(toy.study)
+    assert [job.settings["seed"] for job in jobs] == ["4", "5", "6"] * 3
+    for trial in trials(toy.study / "study.journal"):
+        values = [job.values[0] for job in jobs[3 * trial.number : 3 * trial.number + 3]]
+        assert trial.value == pytest.approx(sum(values) / 3) and values[2] - values[0] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(("overrides", "says"), [
+    (["hydra.sweeper.seeds=0"], "hydra.sweeper.seeds: must be 1 or more, got 0"),
+    (["hydra.sweeper.seeds=2", "hydra.sweeper.pruner=median"], "hydra.sweeper.seeds: a training that is pruned is one"),
+    (["hydra.sweeper.seeds=2", "seed=1,2"], "hydra.sweeper.seeds: the seed is searched already"),
+])  # fmt: skip
+def test_seeds_that_cannot_be_are_refused(toy, overrides, says):
+    assert says in toy.run(*SEARCH, *overrides, status=1)
+
+
 def test_two_processes_share_a_study(toy):
     command = [*SEARCH, "hydra.sweeper.n_trials=8", "seconds=0.2"]
     both = [toy.start(*command) for _ in range(2)]

@@ -1,4 +1,7 @@
-"""A tiny Hydra application with aelab's sweepers and leaderboard, for the tests of sweeps: y = (x − 1)² + 0.1·c."""
+"""A tiny Hydra application with aelab's sweepers and leaderboard, for the tests of sweeps.
+
+y = (x − 1)² + 0.1·c + 0.01·seed.
+"""
 
 import os
 import subprocess
@@ -23,7 +26,7 @@ def main(cfg):
     if cfg.x == cfg.fails_at:
         raise RuntimeError("x is where it fails\\nand more")
     note("ended.txt", cfg)
-    y = (cfg.x - 1) ** 2 + 0.1 * cfg.c
+    y = (cfg.x - 1) ** 2 + 0.1 * cfg.c + 0.01 * cfg.seed
     return [y, cfg.x] if "," in cfg.objective else y
 
 main()
@@ -33,6 +36,7 @@ CONFIG = """
 defaults: [_self_, {override hydra/sweeper: grid}]
 x: 0.0
 c: 0
+seed: 0
 seconds: 0.0
 fails_at: null
 objective: y

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any, Literal, NamedTuple
 
 from aelab import locks
@@ -134,6 +135,14 @@ def outcome(returned: Any) -> Outcome:
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         return "failed", [], f"the objective is {returned}, no finite number"
     return "done", [float(value) for value in values], ""
+
+
+def mean_outcome(ended: Sequence[Outcome]) -> Outcome:
+    """How a trial of several jobs ended: as the first that was not done, or with the means of what they returned."""
+    for one in ended:
+        if one[0] != "done":
+            return one
+    return "done", [mean(column) for column in zip(*(values for _, values, _ in ended))], ""
 
 
 def names(text: str | Sequence[str]) -> list[str]:

@@ -37,10 +37,11 @@ class SharedStudy:
         pruner: dict[str, Any],
         n_trials: int | None,
         retry: bool,
+        seeds: int = 1,
     ) -> None:
         """Begin or reopen the study. Raises UserError when it was begun with another search space or direction."""
         optuna = import_optuna()
-        self.folder, self.space, self.sampler = folder, space, sampler
+        self.folder, self.space, self.sampler, self.seeds = folder, space, sampler, seeds
         self.grid = grid(space) if sampler["name"] == "grid" else {}
         size = _size(self.grid)
         if self.grid:
@@ -56,7 +57,12 @@ class SharedStudy:
             )
         self.storage = storage_name(folder, storage)
         self._mine: dict[int, Any] = {}
-        asked = {"search": {k: repr(d) for k, d in space.items()}, "fixed": _telling(fixed), "direction": [*directions]}
+        asked: dict[str, Any] = {
+            "search": {k: repr(d) for k, d in space.items()},
+            "fixed": _telling(fixed),
+            "direction": [*directions],
+        }
+        asked |= {"seeds": seeds} if seeds > 1 else {}
         with locks.alone(folder / ".locks" / "study"):
             self._records = open_storage(self.storage)
             self.study = optuna.create_study(
@@ -71,7 +77,7 @@ class SharedStudy:
             if begun is not None and json.loads(begun) != asked:
                 raise UserError(
                     f"hydra.sweeper.study_name: the study {name!r} in {folder} was begun with another search space, "
-                    "other fixed overrides or another direction; give another name, or delete the folder"
+                    "other fixed overrides, seeds or another direction; give another name, or delete the folder"
                 )
             self.study.set_user_attr("asked", json.dumps(asked))
             self.study.set_user_attr("pruner", json.dumps(pruner))
@@ -154,7 +160,8 @@ class SharedStudy:
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _at_work(self, number: int) -> bool:
-        places = locks.of_trial(self.folder, number), locks.of_job(self.folder, number)
+        jobs = range(number * self.seeds, (number + 1) * self.seeds)
+        places = locks.of_trial(self.folder, number), *(locks.of_job(self.folder, job) for job in jobs)
         return number in self._mine or any(map(locks.is_held, places))  # a job may outlive its sweep
 
 

@@ -16,14 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 class OptunaSweeper(Sweeper):
     """A search that can be killed, joined and gone on with: each option is told of in conf/hydra/sweeper/optuna.yaml.
 
-    A trial is the job of its number in the folder of its number. Jobs are launched ``n_jobs`` at a time; for work
+    A trial is the job of its number in the folder of its number, or, with ``seeds``, as many jobs, and what the search
+    goes by is their mean. Jobs are launched ``n_jobs`` at a time; for work
     without a barrier start the same command several times, each process then asks for its next trial when it is free.
     """
 
     config: DictConfig  # these three are there after ``setup``
     hydra_context: HydraContext
     launcher: Launcher
-    first: int  # number of the first trial that this process ran
+    first: int  # number of the first job that this process ran
+    seed: int  # of the first of a trial's jobs, where it has several
 
     def __init__(
         self,
@@ -41,8 +43,10 @@ class OptunaSweeper(Sweeper):
         max_epochs: int,
         storage: str,
         retry: bool,
+        seeds: int,
         params: dict[str, Any],
     ) -> None:
+        self.seeds = seeds
         self.study_name, self.storage, self.retry = study_name, storage, retry
         self.n_trials, self.n_jobs = n_trials, n_jobs
         self.direction, self.monitor = direction, monitor
@@ -105,6 +109,12 @@ class OptunaSweeper(Sweeper):
         # A mistyped key is found here, before there is a study that holds it.
         sample = suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(), space)
         refuse_misfits(self.hydra_context.config_loader.load_sweep_config(self.config, [*fixed, *sample]), space)
+        if self.seeds < 1:
+            raise UserError(f"hydra.sweeper.seeds: must be 1 or more, got {self.seeds}")
+        if self.seeds > 1 and self.pruner["name"] != "none":
+            raise UserError("hydra.sweeper.seeds: a training that is pruned is one; take seeds=1, or pruner=none")
+        if self.seeds > 1 and "seed" in space:
+            raise UserError("hydra.sweeper.seeds: the seed is searched already; leave one of them out")
         study = SharedStudy(
             folder=self.folder,
             name=self.study_name,
@@ -116,36 +126,60 @@ class OptunaSweeper(Sweeper):
             pruner=self.pruner,
             n_trials=self.n_trials,
             retry=self.retry,
+            seeds=self.seeds,
         )
+        given = [int(word.partition("=")[2]) for word in fixed if word.startswith("seed=")]
+        self.seed = [OmegaConf.select(self.config, "seed", default=0), *given][-1]
         return study, fixed
 
     def _run(self, study: Any, batch: dict[int, list[str]], fixed: list[str], first: bool) -> dict[int, Any]:
         """Launch trials, number -> swept overrides; returns their outcomes, number -> (status, objectives, reason)."""
-        from aelab.sweep.jobs import Sweep, first_line, outcome, read_job
+        from aelab.sweep.jobs import Sweep, first_line, mean_outcome, outcome, read_job
         from aelab.sweep.launching import launch, returned
         from aelab.sweep.storage import VARIABLE
 
-        self.first = min(batch) if first else self.first
-        sweep = Sweep(study.n_trials, self.first, self.began, [*study.space], 1)
-        jobs = [[*fixed, *values, *self._pruning(study, number)] for number, values in batch.items()]
+        self.first = min(batch) * self.seeds if first else self.first
+        sweep = Sweep(
+            study.n_trials * self.seeds, self.first, self.began, [*study.space, *["seed"] * (self.seeds > 1)], 1
+        )
+        asked = {
+            job: [*fixed, *values, *seed, *self._pruning(study, number)]
+            for number, values in batch.items() for job, seed in self._jobs(number)
+        }  # fmt: skip
+        found = {job: self._job_ended(job, words) for job, words in asked.items()} if self.seeds > 1 else {}
+        found = {job: ended for job, ended in found.items() if ended}
         try:
             with env_override({VARIABLE: study.storage}):
-                returns = launch(self.launcher, self.config, jobs, min(batch), sweep)
+                for stretch in stretches([job for job in asked if job not in found]):
+                    returns = launch(self.launcher, self.config, [asked[job] for job in stretch], stretch[0], sweep)
+                    found |= {job: outcome(returned(one)) for job, one in zip(stretch, returns, strict=True)}
         except Exception as error:  # the launcher's own: a worker out of memory, a job that the cluster cancelled
-            if first and not any(read_job(self.folder / str(number)) for number in batch):
+            if first and not any(read_job(self.folder / str(job)) for job in asked):
                 raise  # no job has ever begun: no trial is at fault
             lost: tuple[str, list[float], str] = ("failed", [], first_line(error))
             return {number: self._ended(number, values) or lost for number, values in batch.items()}
-        return {number: outcome(returned(job)) for number, job in zip(batch, returns, strict=True)}
+        return {number: mean_outcome([found[job] for job, _ in self._jobs(number)]) for number in batch}
+
+    def _jobs(self, number: int) -> list[tuple[int, list[str]]]:
+        """The numbers of a trial's jobs, and the override that tells each from the others."""
+        if self.seeds == 1:
+            return [(number, [])]
+        return [(number * self.seeds + i, [f"seed={self.seed + i}"]) for i in range(self.seeds)]
 
     def _ended(self, number: int, values: list[str]) -> Any:
-        """The outcome of a trial whose job had ended when the sweep was killed, as its folder tells; else None."""
+        """The outcome of a trial whose jobs had ended when the sweep was killed, as their folders tell; else None."""
+        from aelab.sweep.jobs import mean_outcome
+
+        ended = [self._job_ended(job, [*values, *seed]) for job, seed in self._jobs(number)]
+        return mean_outcome(ended) if all(ended) else None
+
+    def _job_ended(self, job: int, overrides: list[str]) -> Any:
         from aelab.sweep.jobs import read_job
 
-        job = read_job(self.folder / str(number))
-        if job is None or job.status == "running" or not set(values) <= set(job.overrides):
+        known = read_job(self.folder / str(job))
+        if known is None or known.status == "running" or not set(overrides) <= set(known.overrides):
             return None
-        return job.status, job.values, job.reason
+        return known.status, known.values, known.reason
 
     def _pruning(self, study: Any, number: int) -> list[str]:
         """What a trial needs to report to its study; nothing where nothing is pruned."""
@@ -157,6 +191,17 @@ class OptunaSweeper(Sweeper):
         where = {"storage": without_password(study.storage), "study": self.study_name, "monitor": self.monitor}
         about = [override(f"callbacks.pruning.{key}", text) for key, text in where.items()]
         return ["+callbacks@callbacks.pruning=_pruning", *about, f"callbacks.pruning.number={number}"]
+
+
+def stretches(numbers: list[int]) -> list[list[int]]:
+    """Ascending numbers as runs without a gap: jobs that are launched together are numbered from one on."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
 def directions(asked: str | Sequence[str], objective: str) -> list[str]:
