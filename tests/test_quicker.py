@@ -1,0 +1,61 @@
+"""What is read quickly is what Hydra and OmegaConf would read: each file of conf/, YAML's corners, and its errors."""
+
+import io
+
+import omegaconf
+import pytest
+import yaml
+from helpers import CONF
+from omegaconf import OmegaConf
+
+from aelab.config import quicker
+from aelab.config.quicker import compose_quicker
+
+CORNERS = """
+float: [1e-3, 1.0e+3, .inf, -.inf, 1_000.5, 6:30.5]
+text: [2026-11-26, 'yes', "tab\\tand é", "${a.b}", "#no comment"]
+reference: ${interpolation.of.it}
+missing: ???
+other: [~, null, yes, off, 0x1f, 0o17, 1_000]
+folded: >
+  two
+  lines
+nested: {a: [{b: {c: 1}}], &anchor d: 2}
+"""
+
+
+@pytest.fixture
+def loaders():
+    """(OmegaConf's own, ours): made of one another, as ``compose_quicker`` does it."""
+    compose_quicker()
+    source = vars(omegaconf._utils)["get_yaml_loader"]
+    ours = source()
+    theirs = next(base for base in ours.__mro__ if base.__name__ == "OmegaConfLoader")
+    return theirs, ours
+
+
+def test_every_file_and_every_corner_is_read_alike(loaders):
+    texts = [CORNERS, *(path.read_text() for path in CONF.rglob("*.yaml"))]
+    for text in texts:
+        assert repr(yaml.load(text, loaders[0])) == repr(yaml.load(text, loaders[1]))
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: [1\n", "a: !!python/name:os.system\n", "\tb: 1\n"])
+def test_what_one_refuses_the_other_does(text, loaders):
+    for loader in loaders:
+        with pytest.raises(yaml.YAMLError):
+            yaml.load(text, loader)
+
+
+def test_a_text_is_read_once_and_every_reader_has_its_own():
+    reads = []
+
+    def load(file):
+        reads.append(1)
+        return OmegaConf.create(yaml.safe_load(file))
+
+    once = quicker._once(load)
+    first, second = (once(io.StringIO("a: {b: 1}")) for _ in range(2))
+    first.a.b = 5
+    assert second.a.b == 1 and len(reads) == 1
+    assert once(io.StringIO("a: {b: 2}")).a.b == 2 and len(reads) == 2
