@@ -208,10 +208,7 @@ class Model(Trained):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)
-        about: dict[str, Any] = {
-            "shape": list(self.shape),
-            "n_classes": self.n_classes,
-            "categories": list(self.categories),
-        }
-        about["loss_constant"] = self.loss_constant(data_of(self.trainer))
-        checkpoint["aelab"] = about
+        checkpoint["aelab"] = {
+            "shape": list(self.shape), "n_classes": self.n_classes, "categories": list(self.categories),
+            "loss_constant": self.loss_constant(data_of(self.trainer)),
+        }  # fmt: skip

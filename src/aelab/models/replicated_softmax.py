@@ -24,10 +24,7 @@ class ReplicatedSoftmax(Model):
 
     ignores = {"corruption": "its units are stochastic as it is; corruption is for models that reconstruct their input"}
     reconstructs = False
-    losses_apart = (
-        "training: divergence, nats per word",
-        "validation: −log p of an unseen word, nats",
-    )
+    losses_apart = "training: divergence, nats per word", "validation: −log p of an unseen word, nats"
 
     def __init__(self, shape: tuple[int, ...], n_hidden: Count, steps: Count, weight_std: NonNegative):
         super().__init__(shape, "gaussian")
