@@ -1,5 +1,7 @@
 """What a person may choose: whole options, a part by its group, launchers that are there, metrics there are."""
 
+import sys
+
 import pytest
 from helpers import aelab
 
@@ -36,6 +38,13 @@ def test_what_is_a_choice_is_taken(override):
 def test_help_offers_no_parts(capsys):
     outcome = aelab(capsys, "--help")
     assert "data: array, curves" in outcome.output and not [w for w in outcome.output.split() if w.startswith("_")]
+
+
+def test_help_breaks_no_word_at_the_edge_of_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    groups, found, _ = aelab(capsys, "--help").output.partition("Examples:")
+    assert found and 60 < max(map(len, groups.splitlines()[3:])) <= 80 and "  deep_autoencoder" in groups
 
 
 def test_slurm_without_slurm_is_one_line(capsys, monkeypatch, tmp_path):

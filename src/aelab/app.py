@@ -1,5 +1,6 @@
 """The command: ``aelab GROUP=OPTION key=value``. Nothing heavy is imported before a task needs it."""
 
+import importlib
 import io
 import os
 import shlex
@@ -15,11 +16,12 @@ from omegaconf import DictConfig, ListConfig
 
 from aelab import log, signals
 from aelab.config.messages import one_line
-from aelab.config.offered import hide_parts, refuse, refuse_none
+from aelab.config.offered import hide_parts, refuse, refuse_none, wrap_help
 from aelab.config.overrides import plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
+from aelab.loading import loading
 
 
 def main() -> None:
@@ -28,6 +30,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra hands its exceptions to us instead of printing them
     register()
     hide_parts()
+    wrap_help()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character fails no run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -108,8 +111,9 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
         cfg, folder = resumed(cfg, overrides)
     cfg = resolved(cfg)
     log.say(f"{str(cfg.model._target_).rpartition('.')[2]} on {cfg.data.name} → {log.place(folder)}")
-    with log.phase("loading PyTorch"):
-        check(cfg)
+    with loading():
+        check(cfg)  # before the seconds that the rest takes
+        importlib.import_module("pytorch_lightning")
     if cfg.resume is None:
         check_no_chain(plain(cfg.chain))
         refuse_unused(cfg.model, overrides, choices)
@@ -163,7 +167,7 @@ def trained_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[s
         raise UserError("resume: a chain goes on by its own command; give that again, finished stages are found")
     job = HydraConfig.get()
     log.say(f"{job.runtime.choices['chain']} on {cfg.data.name} → {log.place(folder)}")
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.runs.chain import Command, run_chain
         from aelab.watch.wandb_start import away_from_agent, has_agent
 
@@ -183,6 +187,8 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     from aelab.runs import store
 
     folder = Path(cfg.chain.store).expanduser()
+    with loading():  # what a stage left is read whole: a file that has rotted is found
+        importlib.import_module("torch")
     with log.phase(f"reading the stages in {log.place(folder)}"):
         deleted, left = store.delete(folder, list(cfg.delete)), store.entries(folder)
     for name in deleted:
@@ -208,7 +214,7 @@ def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | list[float]
 
 def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """Learning curves and a table of the runs that ``runs`` matches."""
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.results.figures import Style
         from aelab.sweep.compare import compare
 
@@ -217,7 +223,7 @@ def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """One self-contained HTML page of a run, a chain or a sweep."""
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.results import report
         from aelab.runs.pages import write_page
 
@@ -241,7 +247,7 @@ def patterns(runs: Any) -> list[str]:
 
 def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """The history table: what papers printed beside what was measured here."""
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.runs.history import results
 
     results(CONF, None if cfg.runs is None else patterns(cfg.runs), None if cfg.out is None else Path(cfg.out))
@@ -249,7 +255,7 @@ def show_results(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 def verify_result(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """One figure of the history table measured again."""
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.results import report
         from aelab.runs.history import verify
 
@@ -266,7 +272,7 @@ def measure_likelihood(cfg: DictConfig, folder: Path, overrides: list[str]) -> N
     """The log-likelihood of a finished run, exact, between bounds or estimated; into its own folder."""
     from aelab.config.build import resolved
 
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.results import report
         from aelab.runs.again import measure_again
 
@@ -286,7 +292,7 @@ def use_model(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """A finished run's model applied to rows; what comes of it in one file."""
     from aelab.config.build import resolved
 
-    with log.phase("loading PyTorch"):
+    with loading():
         from aelab.results import report
         from aelab.runs.applying import use
 

@@ -1,9 +1,13 @@
 """What a person may choose: options whose name begins with ``_`` are parts of others; a part is chosen by its group."""
 
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
 
 from aelab.config.targets import CONF
@@ -40,6 +44,24 @@ def hide_parts() -> None:
 
     whole.hides_parts = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     ConfigLoaderImpl.get_group_options = whole  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
+
+
+def wrap_help() -> None:
+    """From here on the groups in Hydra's help are wrapped between words where it is shown in a terminal."""
+    listed = Hydra.format_config_groups
+    if getattr(listed, "wraps", False):
+        return
+
+    def wrapped(hydra: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
+        text = listed(hydra, predicate, compact)
+        if not sys.stdout.isatty():
+            return text
+        width = shutil.get_terminal_size().columns
+        lines = (textwrap.fill(line, width, subsequent_indent="  ") for line in text.splitlines())
+        return "".join(f"{line}\n" for line in lines)
+
+    wrapped.wraps = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
+    Hydra.format_config_groups = wrapped  # type: ignore[method-assign]  # Hydra has no hook for it
 
 
 def refuse_none(overrides: Sequence[str]) -> None:

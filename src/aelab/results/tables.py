@@ -73,7 +73,7 @@ def show(rows: Sequence[Row], title: str, first: Sequence[str] = (), bold: Seque
             break
     console.print(table)
     if kept < len(order) and table is not turned:
-        console.print(f"not shown: {', '.join(order[kept:])}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"not shown: {', '.join(order[kept:])}", highlight=False, markup=False)
 
 
 def upright(rows: Sequence[Row], title: str, bold: Sequence[int]) -> Any:

@@ -53,9 +53,10 @@ def compare(patterns: Sequence[str], out_folder: Path, style: "Style") -> list[t
     first = ["run", *metrics[:1], *shortest(FIRST).values(), *metrics[1:]]
     tables.show(rows, f"{len(runs)} runs", first, bold=())
     more = len(everything[0]) - len(rows[0])
-    print(
-        f"{', '.join(written)} in {log.place(out_folder)}" + (f"; {more} more columns in compare.csv" if more else "")
-    )
+    if more:
+        print(f"{more} more columns in compare.csv")
+    print(f"{', '.join(written)} in")
+    print(log.place(out_folder))
     return rows
 
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from aelab import log, signals
 from aelab.config.overrides import said, typed
 from aelab.errors import UserError
+from aelab.loading import loading
 from aelab.sweep.jobs import Job, Sweep, differing, read_jobs
 from aelab.sweep.summary_run import sweep_name
 
@@ -64,7 +65,7 @@ def launch(
             batch = [[*job, f"{THREADS}={threads}"] for job in batch]
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     if together == 1 and "model" in config:  # here and now; while a job runs nothing is said of it
-        with log.phase("loading PyTorch"):
+        with loading():
             importlib.import_module("pytorch_lightning")
     elif together > 1:
         log.say(f"{together} at once, each in a process that loads PyTorch first")

@@ -37,7 +37,8 @@ def publish(board: Board, folder: Path, config: DictConfig) -> None:
         print(line)
     with phase("drawing figures"):
         pictures = _or_say_why(draw, board, folder, Style(**config.figures)) or []
-    print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in {place(folder)}")
+    print(f"leaderboard.md, leaderboard.csv{''.join(', ' + p.name for p in pictures)} in")
+    print(place(folder))
     with phase("telling what watches the sweep"):
         _or_say_why(log_summary, rows, pictures, folder, config)
 
