@@ -58,6 +58,8 @@ BESIDE = {
     "experiment=salakhutdinov2007": [*RATINGS, "train.batch_size=7"],
     "experiment=topics": DOCUMENTS,
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
+    "data=rectangles": ["data.source.n_train=80", "data.source.n_test=20"],
+    "data=mnist_variation": ["data.source.n_train=80", "data.source.n_test=20"],
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
 OWN_KIND = ("rating_rbm", "replicated_softmax")  # models that take one kind of data, which is no image

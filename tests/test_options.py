@@ -137,6 +137,8 @@ OTHER = {
     "data:source.cache": "data.source.cache={tmp}",
     "data=mnist:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
     "data=fashion_mnist:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
+    "data=mnist_variation:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
+    "data=mnist_variation:source.kind": "data.source.kind=random_background",
     "data=faces:source.cache": "data.root=null data.download=false | data.source.cache={tmp}",
     "data:source.download": "data.root=null | data.source.download=false",
     "data:test": "data=array | data.test=0.3",

@@ -3,10 +3,14 @@
 import pytest
 import torch
 from helpers import OPTIONS, fitted, small
+from omegaconf import OmegaConf
 from test_divergence import DATA, layers
 
 from aelab.functional.corruption import masking, salt_and_pepper
+from aelab.rbm import ways
 from aelab.rbm.kernels import bernoulli
+from aelab.rbm.ways import bf16_costs
+from aelab.runs.train import warn_of_slow_bf16
 
 MODELS = sorted(option.partition("=")[2] for option in OPTIONS if option.startswith("model="))
 RBM = "model=rbm"
@@ -48,3 +52,14 @@ def test_a_draw_has_its_probability_under_autocast(p, dtype):
             draws["salted"] = salt_and_pepper(torch.ones(500, 4000), p, False, *torch.tensor([0.0, 1.0])).touched
     for name, drawn in draws.items():
         assert abs(rate_of(drawn) - exact) <= 6 * (exact * (1 - exact) / drawn.numel()) ** 0.5, name
+
+
+def test_a_processor_without_bf16_is_said_to_be_slow(monkeypatch, caplog):
+    assert 0.05 < bf16_costs() < 500
+    cfg = OmegaConf.create({"hardware": {"precision": "bf16-mixed", "accelerator": "cpu"}})
+    for costs, lines in ((0.4, 0), (39.0, 1)):
+        caplog.clear()
+        monkeypatch.setattr(ways, "bf16_costs", lambda costs=costs: costs)
+        warn_of_slow_bf16(cfg)
+        assert len(caplog.records) == lines
+    assert "takes 39 times as long as in float32; hardware.precision=32-true is faster" in caplog.text

@@ -61,7 +61,7 @@ def wrap_help() -> None:
         return "".join(f"{line}\n" for line in lines)
 
     wrapped.wraps = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
-    Hydra.format_config_groups = wrapped  # type: ignore[method-assign]  # Hydra has no hook for it
+    Hydra.format_config_groups = wrapped  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
 
 
 def refuse_none(overrides: Sequence[str]) -> None:

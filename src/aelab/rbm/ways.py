@@ -71,6 +71,21 @@ def measured(ways: Ways, arguments: tuple[Any, ...]) -> str:
     return best if medians[best] < GAIN * medians[first] else first
 
 
+@functools.cache
+def bf16_costs() -> float:
+    """Time of a matrix product in bfloat16 over that of the same in float32, here: .3 with AMX, 39 without AVX-512."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x, W = torch.ones(128, 784, dtype=dtype), torch.ones(784, 512, dtype=dtype)
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            x @ W
+            times.append(time.perf_counter() - start)
+        seconds[dtype] = min(times)
+    return seconds[torch.bfloat16] / seconds[torch.float32]
+
+
 def _read(path: Path) -> dict[str, dict[str, str]]:
     try:
         known = json.loads(path.read_text())

@@ -138,6 +138,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     with log.kept_in(folder):
         log.note(command)
         log.say(f"{sizes(model, data)}, {cfg.hardware.accelerator}")
+        warn_of_slow_bf16(cfg)
         if checkpoint is not None:
             log.say(f"goes on after epoch {epochs_done(checkpoint)} of {cfg.train.epochs}")
         try:
@@ -233,6 +234,17 @@ def check_devices(cfg: DictConfig) -> None:
     most = 2 * (os.cpu_count() or 1)  # two processes on one core are slow, and still end
     if wanted.accelerator == "cpu" and wanted.devices > most:
         raise UserError(f"hardware.devices: must be at most {most}, two processes per core, got {wanted.devices}")
+
+
+def warn_of_slow_bf16(cfg: DictConfig) -> None:
+    """Say so where half the bits make a run slower, on a processor that has no instructions for them."""
+    from aelab.rbm.ways import bf16_costs
+
+    if cfg.hardware.precision == "bf16-mixed" and cfg.hardware.accelerator == "cpu" and (costs := bf16_costs()) > 1:
+        log.warn(
+            f"hardware.precision: on this processor a product in bf16 takes {costs:.2g} times as long as in float32; "
+            "hardware.precision=32-true is faster"
+        )
 
 
 def quiet() -> None:

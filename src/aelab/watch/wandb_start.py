@@ -113,7 +113,7 @@ def list_packages_once() -> None:
 
     installed = getattr(wandb.util, "working_set", None)  # where this version of wandb has it
     if installed is not None and not hasattr(installed, "cache_info"):
-        setattr(wandb.util, "working_set", cache(lambda: tuple(installed())))
+        wandb.util.working_set = cache(lambda: tuple(installed()))
 
 
 def wanted(mode: str) -> str:
