@@ -75,7 +75,8 @@ class OptunaSweeper(Sweeper):
         from aelab.sweep.launching import cores, goes_on
         from aelab.sweep.storage import without_password
 
-        study, fixed = self._begin(arguments)
+        with log.phase("opening the study"):  # Optuna itself is loaded too
+            study, fixed = self._begin(arguments)
         text = OmegaConf.to_yaml(self.config).replace(self.storage, without_password(self.storage))
         write_text(self.folder / "multirun.yaml", text)
         trials = "trials" if study.n_trials is None else f"{study.n_trials} trials"
