@@ -1,7 +1,7 @@
 """PyTorch and what goes with it loaded, and left at the end, without Python's search for cycles.
 
-A million objects come with these libraries and stay. To search them over and over costs a command a second while they
-load, and 1.5 s once more when it ends, for memory that the operating system takes back at once.
+These libraries bring a million objects, and they stay. Python would search them again and again while they load, which
+takes a second, and once more at the end of the command, 1.5 s, for memory that the operating system takes back at once.
 """
 
 import atexit

@@ -5,15 +5,12 @@ known of it: the squared error of the mean alone (about 16) and of PCA with 18 c
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
 from aelab.data.arrays import Arrays, check, from_numpy
 from aelab.data.kept import kept
-from aelab.ranges import Interval, Seed
-
-Images = Annotated[int, Interval(1, 1_000_000)]
+from aelab.ranges import Images, Seed
 
 VERSION = 1  # of the drawing: a change of anything below makes another set and wants another number
 SIDE, LOW, HIGH, GAP = 28, 2.0, 26.0, 2.0  # pixels: the image, the range of the points, their least distance in x

@@ -25,7 +25,7 @@ def mnist_variation(
 ) -> Arrays:
     """MNIST's digits as they are, each turned by U(0, 2π), or each on a background of grey levels U(0, 1).
 
-    The order of the images, and what is drawn for each, hangs on ``seed`` alone.
+    The order of the images hangs on ``seed`` alone, what is drawn for them on their number too.
     """
     whole = mnist(root, cache, download)
     x = torch.cat([whole.train_x, whole.test_x])

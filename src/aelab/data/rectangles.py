@@ -4,15 +4,12 @@ Made after the recipe in that paper, for its files are no longer public.
 """
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
 from aelab.data.arrays import Arrays, check, from_numpy
 from aelab.data.kept import kept
-from aelab.ranges import Interval, Seed
-
-Images = Annotated[int, Interval(1, 1_000_000)]
+from aelab.ranges import Images, Seed
 
 VERSION = 1  # of the drawing: a change of anything below makes another set and wants another number
 SIDE = 28
