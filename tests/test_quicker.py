@@ -5,7 +5,8 @@ import io
 import omegaconf
 import pytest
 import yaml
-from helpers import CONF
+from helpers import CONF, aelab
+from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
 from aelab.config import quicker
@@ -59,3 +60,35 @@ def test_a_text_is_read_once_and_every_reader_has_its_own():
     first.a.b = 5
     assert second.a.b == 1 and len(reads) == 1
     assert once(io.StringIO("a: {b: 2}")).a.b == 2 and len(reads) == 2
+
+
+def test_hydra_mode_is_looked_for_wherever_it_can_be_said(tmp_path):
+    """Only an experiment of ours says one; then a person's own configs may, and an override."""
+    configs = {path: yaml.safe_load(path.read_text()) or {} for path in CONF.rglob("*.yaml")}
+    said = [path for path, config in configs.items() if "mode" in (config.get("hydra") or {})]
+    assert said and {path.parent.name for path in said} == {"experiment"}
+    for word in ("hydra.mode=RUN", "++hydra.mode=RUN", "hydra.searchpath=[x]", "hydra={mode: RUN}", "experiment=x"):
+        assert quicker.SAYS_MODE.match(word)
+    assert not quicker.SAYS_MODE.match("hydra.run.dir=x")
+
+
+@pytest.mark.parametrize(
+    ("words", "many"),
+    [
+        ([], "run"),
+        (["-m"], "multirun"),
+        (["experiment=mine"], "multirun"),
+        (["experiment=mine", "hydra.mode=RUN"], "run"),
+    ],
+)
+def test_one_run_or_many_as_hydra_has_it(capsys, monkeypatch, tmp_path, words, many):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
+    called = []
+    for kind in ("run", "multirun"):
+        monkeypatch.setattr(Hydra, kind, lambda *args, _kind=kind, **more: called.append(_kind))
+    aelab(capsys, "--config-dir", str(tmp_path), *words)
+    assert called == [many]
+    if "experiment=mine" not in words:  # nor without a folder of a person's own
+        aelab(capsys, *words)
+        assert called == [many, many]

@@ -2,16 +2,20 @@
 
 import functools
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra._internal import defaults_list
+from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig, OmegaConf, _utils
+
+SAYS_MODE = re.compile(r"\+*(hydra\.mode|hydra\.searchpath|hydra=|experiment[=@])")
 
 
 def compose_quicker() -> None:
-    """From here on Hydra does three things of a config once that it does many times, and reads YAML in C.
+    """From here on Hydra does four things of a config once that it does many times, and reads YAML in C.
 
     None has a hook, so each is a function of Hydra's or OmegaConf's replaced by one that returns the same; a version
     that has no such function fails here at once, and the pins in pyproject.toml keep such versions out.
@@ -22,6 +26,22 @@ def compose_quicker() -> None:
     if hasattr(yaml, "CSafeLoader"):
         _utils.get_yaml_loader = functools.cache(_reading_in_c(_utils.get_yaml_loader))
     OmegaConf.load = staticmethod(_once(OmegaConf.load))  # type: ignore[method-assign]
+    Hydra.get_mode = _where_it_may_be_said(Hydra.get_mode)  # type: ignore[method-assign]
+
+
+def _where_it_may_be_said(composed: Any) -> Any:
+    """Whether one run or many: a whole config is put together to read hydra.mode, which few commands can have.
+
+    It stands in an experiment, in a person's own configs, or among the overrides; ``None``, as Hydra has it: nowhere.
+    """
+
+    def where_it_may_be_said(hydra: Any, config_name: str | None, overrides: list[str]) -> Any:
+        own = any(place.provider == "command-line" for place in hydra.config_loader.get_search_path().get_path())
+        if own or any(SAYS_MODE.match(word) for word in overrides):
+            return composed(hydra, config_name, overrides)
+        return None
+
+    return where_it_may_be_said
 
 
 def _where_needed(every: Any) -> Any:
