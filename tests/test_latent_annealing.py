@@ -33,7 +33,9 @@ def test_the_schedule_goes_up_from_0_to_1():
     assert betas[0] == 0 and betas[-1] == pytest.approx(1) and all(a < b for a, b in itertools.pairwise(betas))
 
 
-@pytest.mark.parametrize("model", [["model=vae"], ["model=hierarchical_vae", "model.n_latent=2"]])
+@pytest.mark.parametrize(
+    "model", [["model=vae"], ["model=hierarchical_vae", "model.n_latent=2"], ["model=flow_prior_vae"]]
+)
 def test_it_finds_what_an_encoder_that_was_never_trained_misses(model):
     """Beside a million draws from the prior, of a model so small that they are enough."""
     cfg = composed(*model, "model.n_code=2", "model.network.widths=[8]")

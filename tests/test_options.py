@@ -199,6 +199,8 @@ OTHER = {
     "model:dead_after": "model.k=1 model.auxiliary=1.0 model.dead_after=1 | model.dead_after=1000000",
     "model:selection": "model.k=2 | model.selection=lifetime",
     "model:n_latent": "model.n_latent=5",
+    "model:couplings": "model.couplings=3",
+    "model:prior_width": "model.prior_width=5",
     "model:top_widths": "model.top_widths=[5]",
     "model:sigma": "model.likelihood=gaussian | model.sigma=0.5",
     "model:objective": "model.samples=3 | model.objective=iwae",

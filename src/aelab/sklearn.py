@@ -30,7 +30,7 @@ NOT_ON_ROWS_ALONE = {  # models that need more than X
     "rating_rbm": "takes ratings; train it with the command, data=ratings",
     "replicated_softmax": "takes counts of words; train it with the command, data=documents",
 }
-WITH_LIKELIHOOD = ("autoencoder", "sparse", "top_k", "contractive", "vae", "hierarchical_vae")
+WITH_LIKELIHOOD = ("autoencoder", "sparse", "top_k", "contractive", "vae", "hierarchical_vae", "flow_prior_vae")
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):

@@ -106,7 +106,11 @@ class VAE(Model):
 
     def output_of_noise(self, noise: Tensor) -> Tensor:
         """Draws of N(0, 1) (batch, n_noise) → logits or means of x, (batch, input): the model without its encoder."""
-        return self.output(noise)
+        return self.output(self.code_of_noise(noise))
+
+    def code_of_noise(self, noise: Tensor) -> Tensor:
+        """Draws of N(0, 1) (batch, code) → draws of the prior."""
+        return noise
 
     def loss_terms(self, x: Tensor, out: Inference, weight: Tensor | None = None) -> dict[str, Tensor]:
         """The ELBO's two terms, or the importance-weighted bound, negative; nats per image."""
@@ -148,7 +152,7 @@ class VAE(Model):
     @torch.no_grad()
     def sample(self, n: int, steps: int = 0, label: int | None = None) -> Tensor:
         """The expected input (n, input) of ``n`` codes drawn from the prior."""
-        return self.decode(torch.randn(n, self.n_code, device=self.device))
+        return self.decode(self.code_of_noise(torch.randn(n, self.n_code, device=self.device)))
 
     def latent_means(self, x: Tensor) -> Tensor:
         """E_q[z | x] of every latent unit (batch, latent)."""

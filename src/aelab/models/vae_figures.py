@@ -33,8 +33,9 @@ def figures(model: Any, data: Data) -> dict[str, Sheet]:
     drawn["samples"] = images.image_mosaic(f"{SIDE * SIDE} samples of the prior, decoded", pixels, shape, SIDE)
     drawn["interpolations"] = interpolations(model, data)
     if model.n_code == 2:
-        pixels = data.to_pixels(model.decode(quantile_grid(SIDE).to(model.device)))
-        sides = [f"code unit {unit}, at the quantiles of N(0, 1)" for unit in (2, 1)]
+        pixels = data.to_pixels(model.decode(model.code_of_noise(quantile_grid(SIDE).to(model.device))))
+        what = "code unit" if model.normal_prior else "number drawn for the prior"
+        sides = [f"{what} {unit}, at the quantiles of N(0, 1)" for unit in (2, 1)]
         drawn["manifold"] = images.image_mosaic("The code's plane, decoded", pixels, shape, SIDE, *sides)
     else:
         drawn["traversals"] = traversals(model, data, kl[-model.n_code :])
