@@ -1,6 +1,7 @@
 """The history table: printed beside measured, made from runs, and a figure that was changed by hand is noticed."""
 
 import json
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,29 @@ def test_runs_become_figures_and_a_table(tmp_path, capsys):
     with pytest.raises(UserError, match="runs: no folder matches"):
         collected([str(tmp_path / "nothing*")])
     assert aelab(capsys, "task=results").status == 0
+
+
+def test_the_history_is_one_page_year_by_year_with_the_pictures_of_the_runs_that_are_there(tmp_path, capsys):
+    paper = read_papers(CONF / "experiment")[0]
+    node = paper._asdict() | {"picture": "loss"}
+    (tmp_path / "experiment").mkdir()
+    head = "# @package _global_\ndefaults: [override /model: linear]\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"{head}paper: {json.dumps(node)}\n")
+    words = ["experiment=mine", "logger=csv", "train.epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert aelab(capsys, "--config-dir", str(tmp_path), *words).status == 0
+    (tmp_path / "run" / "figures" / "loss.png").rename(tmp_path / "run" / "figures" / f"{paper.picture}.png")
+    out = tmp_path / "history.html"
+    outcome = aelab(capsys, "task=report", f"runs={tmp_path / 'run'}", f"out={out}")
+    assert outcome.status == 0, outcome.error
+    text = out.read_text()
+    papers = read_papers(CONF / "experiment")
+    places = [text.index(escape(f"{paper.year}  {paper.system}, {paper.data}")) for paper in papers]
+    assert places == sorted(places) and len(set(places)) == len(papers)
+    assert all(escape(paper.new) in text and paper.new and paper.picture for paper in papers)
+    assert text.count("<img") == 1
+    for name, found in read_measured(CONF / "measured.json").items():
+        assert escape(found.command) in text and ours(found) in text, name
+    assert aelab(capsys, "task=report").status == 1
 
 
 def test_a_figure_is_measured_again_from_its_weights_or_by_its_command(tmp_path, capsys, monkeypatch):

@@ -222,18 +222,24 @@ def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 
 
 def write_report(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
-    """One self-contained HTML page of a run, a chain or a sweep."""
+    """One self-contained HTML page: of a run, a chain or a sweep, or of the whole history with ``runs``' pictures."""
     with loading():
         from aelab.results import report
-        from aelab.runs.pages import write_page
+        from aelab.runs import history, pages
 
-    if cfg.run is None:
-        raise UserError("run: task=report needs the folder of a run, a chain or a sweep, run=outputs/DATE/RUN")
+    if (cfg.run is None) == (cfg.runs is None):
+        raise UserError(
+            "run: task=report needs the folder of a run, a chain or a sweep, run=outputs/DATE/RUN; "
+            "or runs=[FOLDER,…], whose pictures the history of all experiments takes"
+        )
     out = Path(cfg.out or "report.html")
     if out.suffix != ".html":
         raise UserError(f"out: a report is an .html file, got {out}")
     with log.phase("writing the page"):
-        write_page(Path(cfg.run), out, cfg.trust)
+        if cfg.run is None:
+            history.write_page(CONF, patterns(cfg.runs), out)
+        else:
+            pages.write_page(Path(cfg.run), out, cfg.trust)
     report.say(f"{out}  ({out.stat().st_size / 1e6:.1f} MB, open it in any browser)")
 
 

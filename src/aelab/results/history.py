@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aelab.errors import UserError
+from aelab.results.page.document import Section, Table, document
 
 REPEATS = ("seed", "data.fold")  # keys that only repeat a run, to see how a result spreads
 MARKS = ("seen", "second-hand", "computed", "memory")
@@ -34,6 +35,8 @@ class Paper(NamedTuple):
     link: str
     mark: str  # seen | second-hand | computed | memory
     counted: str  # the set, and how it was summed or averaged
+    new: str = ""  # what was new, in a sentence
+    picture: str = ""  # the figure of a run that shows it, by its file's name
 
 
 class Measured(NamedTuple):
@@ -63,8 +66,9 @@ def read_papers(folder: Path) -> list[Paper]:
 
 def paper_of(node: dict[str, Any], where: str) -> Paper:
     """A checked ``paper`` node."""
-    if set(node) != set(Paper._fields):
-        odd = sorted(set(node) ^ set(Paper._fields))
+    fields = set(Paper._fields)
+    odd = sorted((set(node) - fields) | (fields - set(node) - set(Paper._field_defaults)))
+    if odd:
         raise UserError(f"paper: {where} must have {', '.join(Paper._fields)}; look at {', '.join(odd)}")
     if node["mark"] not in MARKS:
         raise UserError(f"paper.mark: {where} has {node['mark']!r}; take one of {', '.join(MARKS)}")
@@ -162,6 +166,38 @@ def short_rows(papers: list[Paper], measured: dict[str, Measured]) -> list[dict[
         names = "year", "experiment", "figure", "printed", "ours", "status"
         table.append(dict(zip(names, (paper.year, paper.name, paper.figure, paper.printed or "–", *known))))
     return table
+
+
+def page(papers: list[Paper], measured: dict[str, Measured], pictures: dict[str, Path]) -> str:
+    """The history as one HTML page, year by year: what was new, the number then and now, the command, the picture.
+
+    ``pictures``: name of an experiment → the figure of a run of it.
+    """
+    sections = [Section("Then and now", table=Table(*_overview(papers, measured)))]
+    sections += [_of_paper(paper, measured.get(paper.name), pictures.get(paper.name)) for paper in papers]
+    first, last = papers[0].year, papers[-1].year
+    known = sum(paper.name in measured for paper in papers)
+    verdict = f"{len(papers)} results, {known} of them measured here; each by the command that stands beside it."
+    return document(f"Autoencoders, {first} to {last}", verdict, sections)
+
+
+def _overview(papers: list[Paper], measured: dict[str, Measured]) -> tuple[list[str], list[list[str | None]]]:
+    table = [
+        [str(paper.year), paper.system, paper.data, paper.printed, ours(found) if found else None,
+         status(paper, found) if found else None]
+        for paper in papers
+        for found in [measured.get(paper.name)]
+    ]  # fmt: skip
+    return ["year", "system", "data", "printed", "here", "status"], table
+
+
+def _of_paper(paper: Paper, found: Measured | None, picture: Path | None) -> Section:
+    then = f"Printed: {paper.printed} ({paper.source}; {paper.mark})" if paper.printed else f"After {paper.source}"
+    now = f"here: {ours(found)}, {status(paper, found)}" if found else "not measured here"
+    words = f"{paper.new} {paper.figure[0].upper()}{paper.figure[1:]}, {paper.counted}. {then}; {now}.".strip()
+    command = found.command if found else f"aelab experiment={paper.name}"
+    title = f"{paper.year}  {paper.system}, {paper.data}"
+    return Section(title, words, command, pictures=[picture] if picture else [])
 
 
 def with_table(readme: str, table: str, begin: str, end: str) -> str:

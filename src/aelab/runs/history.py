@@ -24,6 +24,7 @@ from aelab.results.history import (
     Measured,
     Paper,
     as_text,
+    page,
     paper_of,
     read_measured,
     read_papers,
@@ -68,6 +69,21 @@ def collected(runs: list[str]) -> dict[str, Measured]:
     if not by_name:
         raise UserError(f"runs: no finished run of an experiment with a paper matches {', '.join(runs)}")
     return {name: figures([folder for _, folder in found], found[0][0].metric) for name, found in by_name.items()}
+
+
+def write_page(conf: Path, runs: list[str], out: Path) -> None:
+    """The page of the whole history, with a picture of each experiment that has a run among ``runs``."""
+    papers = read_papers(conf / "experiment")
+    shown = {paper.name: paper.picture for paper in papers}
+    pictures = {}
+    for folder in run_folder.run_folders(runs)[0] if runs else ():
+        last = run_folder.last_stage(folder, "runs")
+        name = OmegaConf.select(run_folder.read_config(last, "runs"), "paper.name")
+        picture = next((place / "figures" / f"{shown.get(name)}.png" for place in (folder, last)
+                        if (place / "figures" / f"{shown.get(name)}.png").exists()), None)  # fmt: skip
+        if picture is not None:
+            pictures[name] = picture
+    files.write_text(out, page(papers, read_measured(conf / "measured.json"), pictures))
 
 
 def figures(folders: list[Path], metric: str) -> Measured:
