@@ -74,6 +74,7 @@ class FlowPriorVAE(VAE):
     def code_of_noise(self, noise: Tensor) -> Tensor:
         """f⁻¹: draws of N(0, 1) (batch, code) → draws of the prior."""
         for coupling in reversed(self.prior):
+            assert isinstance(coupling, Coupling)
             noise = coupling.inverse(noise)
         return noise
 
@@ -88,11 +89,9 @@ class Coupling(nn.Module):
         super().__init__()
         self.parity = parity
         n_fixed = len(range(parity, n_code, 2))
-        self.net = nn.Sequential(
-            nn.Linear(n_fixed, width), activation(activation_name), nn.Linear(width, 2 * (n_code - n_fixed))
-        )
+        last = nn.Linear(width, 2 * (n_code - n_fixed))
+        self.net = nn.Sequential(nn.Linear(n_fixed, width), activation(activation_name), last)
         initialize(self.net, "he", activation_name)
-        last = self.net[-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aelab.errors import UserError
-from aelab.results.page.document import Section, Table, document
+from aelab.results.page.document import Cell, Section, Table, document
 
 REPEATS = ("seed", "data.fold")  # keys that only repeat a run, to see how a result spreads
 MARKS = ("seen", "second-hand", "computed", "memory")
@@ -181,9 +181,9 @@ def page(papers: list[Paper], measured: dict[str, Measured], pictures: dict[str,
     return document(f"Autoencoders, {first} to {last}", verdict, sections)
 
 
-def _overview(papers: list[Paper], measured: dict[str, Measured]) -> tuple[list[str], list[list[str | None]]]:
-    table = [
-        [str(paper.year), paper.system, paper.data, paper.printed, ours(found) if found else None,
+def _overview(papers: list[Paper], measured: dict[str, Measured]) -> tuple[list[str], list[list[Cell]]]:
+    table: list[list[Cell]] = [
+        [paper.year, paper.system, paper.data, paper.printed, ours(found) if found else None,
          status(paper, found) if found else None]
         for paper in papers
         for found in [measured.get(paper.name)]
@@ -193,8 +193,9 @@ def _overview(papers: list[Paper], measured: dict[str, Measured]) -> tuple[list[
 
 def _of_paper(paper: Paper, found: Measured | None, picture: Path | None) -> Section:
     then = f"Printed: {paper.printed} ({paper.source}; {paper.mark})" if paper.printed else f"After {paper.source}"
-    now = f"here: {ours(found)}, {status(paper, found)}" if found else "not measured here"
-    words = f"{paper.new} {paper.figure[0].upper()}{paper.figure[1:]}, {paper.counted}. {then}; {now}.".strip()
+    now = f"here: {ours(found)}" if found else "not measured here"
+    now += f", {status(paper, found)}" if found and paper.printed else ""
+    words = f"{paper.new} {paper.figure[0].upper()}{paper.figure[1:]} ({paper.counted}). {then}; {now}.".strip()
     command = found.command if found else f"aelab experiment={paper.name}"
     title = f"{paper.year}  {paper.system}, {paper.data}"
     return Section(title, words, command, pictures=[picture] if picture else [])
