@@ -4,13 +4,13 @@ import json
 import shlex
 from pathlib import Path
 
-import sklearn.datasets
 import torch
 from helpers import aelab as run_command
 from tiny_chain import TINY, assert_same_run, no_figures, quick, run_tiny, weights  # noqa: F401 - a fixture
 
 import aelab
 from aelab import files
+from aelab.data import digits
 from aelab.rbm.layer import encode_through
 from aelab.runs import folder as run_folder
 from aelab.runs import sources
@@ -131,8 +131,8 @@ def planned_keys(capsys, tmp_path: Path, monkeypatch, *overrides: str) -> dict[s
 @quick
 def test_data_are_read_and_hashed_once_a_chain(capsys, tmp_path, monkeypatch):
     counted = {"read": [], "hashed": []}
-    read, hashed = sklearn.datasets.load_digits, sources.fingerprint
-    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda **o: counted["read"].append(o) or read(**o))
+    read, hashed = digits._read, sources.fingerprint
+    monkeypatch.setattr(digits, "_read", lambda: counted["read"].append(1) or read())
     monkeypatch.setattr(sources, "fingerprint", lambda arrays: counted["hashed"].append(1) or hashed(arrays))
     for baseline in ("false", "true"):
         run_tiny(capsys, tmp_path, f"chain.baseline={baseline}", "+chain.finetune.data.train_size=50")

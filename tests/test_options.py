@@ -470,15 +470,26 @@ def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
     for name in ("last", "best"):
         saved = run_folder.read_checkpoint(folder, name, "test")
         state[name] = {
-            "weights": {k: v.tolist() for k, v in saved["state_dict"].items()},
-            "optimizer": str(saved["optimizer_states"]),
-            "callbacks": str({k: v for k, v in saved["callbacks"].items() if not k.startswith("Clock")}),
+            "weights": in_bytes(saved["state_dict"]),
+            "optimizer": in_bytes(saved["optimizer_states"]),
+            "callbacks": in_bytes({k: v for k, v in saved["callbacks"].items() if not k.startswith("Clock")}),
         }
     written = sorted(re.sub(r"tfevents.*", "tfevents", str(p.relative_to(folder))) for p in folder.rglob("*"))
     written += [p.read_bytes() for p in sorted(folder.rglob("*.png"))]
     written += sorted(path.name for path in kept.rglob("*"))
     said = [s for s in recorded.said if "timing" not in str(s)]
     return {"metrics": metrics, **state, "written": written, "said": said, "trainer": dict(recorded.trainer)}
+
+
+def in_bytes(value: object) -> object:
+    """Tensors at any depth by their bytes: to print them took a quarter of the time."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), str(value.dtype), value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    if isinstance(value, dict):
+        return {name: in_bytes(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_bytes(part) for part in value]
+    return str(value)
 
 
 def prepared(choice: str, overrides: list[str], places: dict, recorded, monkeypatch):

@@ -92,3 +92,19 @@ def test_one_run_or_many_as_hydra_has_it(capsys, monkeypatch, tmp_path, words, m
     if "experiment=mine" not in words:  # nor without a folder of a person's own
         aelab(capsys, *words)
         assert called == [many, many]
+
+
+def test_every_file_is_written_as_omegaconf_writes_it():
+    """What comes back is the same, whatever the text: numbers that look like words, words that look like numbers."""
+    compose_quicker()
+    odd = {"a": "1e-3", "b": "null", "c": "yes", "d": 1e-3, "e": "é: [x]", "f": "two\nlines", "g": "  ", "h": "x" * 300}
+    configs = [OmegaConf.create(odd), *(OmegaConf.load(path) for path in CONF.rglob("*.yaml"))]
+    theirs = omegaconf._utils.get_omega_conf_dumper()
+    assert theirs is not omegaconf.omegaconf.get_omega_conf_dumper()
+    for config in configs:
+        plain = OmegaConf.to_container(config)
+        text = yaml.dump(plain, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=theirs)
+        assert OmegaConf.to_yaml(config) == text or OmegaConf.create(OmegaConf.to_yaml(config)) == OmegaConf.create(
+            text
+        )
+        assert OmegaConf.create(OmegaConf.to_yaml(config)) == config

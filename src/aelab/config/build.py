@@ -7,10 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aelab.config import schema
-from aelab.config.check import check_node, parameters
+from aelab.config.check import OF_NODES, check_node, parameters
 from aelab.config.messages import of_config
 from aelab.config.overrides import plain
-from aelab.config.targets import locate
+from aelab.config.targets import TARGET, locate
 from aelab.errors import UserError
 
 
@@ -21,26 +21,27 @@ def build(node: Any, key: str, **extra: Any) -> Any:
     (tensors, shapes). Raises ``UserError`` for a target that is not there, an unknown or a missing key, and a value of
     the wrong type or out of range.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     node = plain(node)
     check_node(node, key, given=frozenset(extra))
-    try:
-        make = instantiate({**node, "_partial_": True}, _convert_="all")  # tensors never go through a config
-    except InstantiationException as error:
-        failure: BaseException | None = error
-    else:
-        failure = None
-    if failure is not None:  # a part of this node failed; what it said is among the causes
-        while failure.__cause__ is not None and not isinstance(failure, UserError):
-            failure = failure.__cause__
-        if isinstance(failure, InstantiationException):  # hydra's own word
-            raise UserError(f"{key}: {' '.join(str(failure).split())[:300]}") from None
-        raise failure
-    # Hydra's partial looks its target over again at each call, 0.4 ms that a schedule would cost every minibatch
-    make = functools.partial(make.func, *make.args, **make.keywords)
+    make = _made({**node, "_partial_": True}, key)  # tensors never go through a config
     return make if node.get("_partial_", False) else make(**extra)
+
+
+def _made(node: Any, key: str) -> Any:
+    """What Hydra's ``instantiate`` makes of plain values: a node, and every node in it, is what its target returns.
+
+    Ours, for Hydra makes a config of them first and copies that at every depth, which takes fifty times as long: of a
+    chain's command as much as its composing. ``check_node`` has let pass what this knows.
+    """
+    if isinstance(node, list):
+        return [_made(part, f"{key}.{number}") for number, part in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    parts = {name: _made(part, f"{key}.{name}") for name, part in node.items() if name not in OF_NODES}
+    if TARGET not in node:
+        return parts
+    made = functools.partial(locate(node, key), **parts)
+    return made if node.get("_partial_", False) else made()
 
 
 def build_model(node: Any, shape: tuple[int, ...], layers: list[Any], n_classes: int | None) -> Any:
@@ -76,11 +77,24 @@ def resolved(cfg: DictConfig) -> DictConfig:
 
     ``++key=value`` passes Hydra's own check, and so does a typo in an experiment file; neither passes here.
     """
+    return OmegaConf.create(values_of(cfg))
+
+
+def values_of(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """``resolved``, as plain values; also of plain ones, whose root keys are checked."""
     try:
-        said: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        said: Any = cfg
+        if isinstance(cfg, DictConfig):
+            said = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         nodes = {name: said[name] for name in schema.untyped() if isinstance(said.get(name), dict)}  # nothing to check
-        whole = OmegaConf.merge(OmegaConf.structured(schema.Config), said | dict.fromkeys(nodes))
+        whole = OmegaConf.merge(_empty(schema.Config), said | dict.fromkeys(nodes))
         values: Any = OmegaConf.to_container(whole, throw_on_missing=True)  # a key that ~key took away
-        return OmegaConf.create(values | nodes)
+        return values | nodes
     except OmegaConfBaseException as error:
         raise UserError(of_config(error)) from error
+
+
+@functools.cache
+def _empty(known: type) -> DictConfig:
+    """The schema before a value is in it; ``merge`` copies it."""
+    return OmegaConf.structured(known)

@@ -17,6 +17,7 @@ from aelab.ranges import OF_OPTIMIZERS
 
 RANGE = "must be"  # how a message begins that tells a range, not a type
 OF_NODES = (TARGET, "_partial_")  # keys that say what a node is, not what its target is given
+HYDRAS = ("_args_", "_convert_", "_recursive_")  # its other words for that, which no config here needs
 
 
 def check(cfg: DictConfig) -> None:
@@ -55,7 +56,7 @@ def check_node(node: dict[str, Any], key: str, given: frozenset[str] = frozenset
     values = {name: value for name, value in node.items() if name not in OF_NODES}
     for name, value in values.items():
         where = f"{key}.{name}"
-        if name in given or (name not in known and not takes_any(target)):
+        if name in given or name in HYDRAS or (name not in known and not takes_any(target)):
             raise UserError(f"{where}: no such key{suggest(name, set(known) - given)}")
         check_parts(value, where)
         hint = known[name].annotation if name in known else Any

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import _utils
 
 from aelab import files
 from aelab.errors import UserError
@@ -23,16 +23,18 @@ def read_plain(path: Path, key: str) -> dict[str, Any]:
         size = path.stat().st_size
         if size > LARGEST:
             raise ValueError(f"{size} bytes are too many for a config")
-        _refuse_bombs(path.read_text())
-        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        text = path.read_text()
+        _refuse_bombs(text)
+        content: Any = yaml.load(text, Loader=_utils.get_yaml_loader())  # as a config is read, and nothing made of it
+        _refuse_objects(content)
     except UnicodeDecodeError as error:
         raise UserError(f"{key}: {path} cannot be read (it is no text)") from error
     except Exception as error:  # whatever the YAML reader found
         raise files.damaged(path, key, error) from error
     if not isinstance(content, dict):
         raise UserError(f"{key}: {path} cannot be read (it is no mapping)")
-    if text := next(_interpolations(content), None):
-        raise UserError(f"{key}: {path} has the interpolation {text[:80]!r}; a run writes its values out, do the same")
+    if found := next(_interpolations(content), None):
+        raise UserError(f"{key}: {path} has the interpolation {found[:80]!r}; a run writes its values out, do the same")
     return content
 
 
@@ -44,6 +46,20 @@ def _refuse_bombs(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
+def _refuse_objects(node: Any) -> None:
+    """Raise ``ValueError`` for what YAML can say and a config cannot: sets, bytes, dates, a null for a name."""
+    if isinstance(node, dict):
+        for name, part in node.items():
+            if not isinstance(name, str | int | float):
+                raise ValueError(f"a {type(name).__name__} is no name: {name!r}")
+            _refuse_objects(part)
+    elif isinstance(node, list):
+        for part in node:
+            _refuse_objects(part)
+    elif not isinstance(node, str | int | float | None):
+        raise ValueError(f"a {type(node).__name__} is no value: {node!r}")
 
 
 def _interpolations(node: Any) -> Any:

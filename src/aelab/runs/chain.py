@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import files, log
-from aelab.config.build import resolved
+from aelab.config.build import resolved, values_of
 from aelab.config.check import check
 from aelab.config.overrides import changes, plain, quoted
 from aelab.config.targets import packages
@@ -58,16 +58,16 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
 
     check(resolved(cfg))
     chosen = f"chain={command.choices['chain']}"
-    plans = plan(cfg, command.choices, lambda: compose([*command.own_configs, chosen]).chain)
+    plans = plan(cfg, command.choices, lambda: compose([*command.own_configs, chosen])["chain"])
     sources = Sources()
     kinds = [kind for kind in cfg.chain.stages if cfg.chain[kind].get("like") is None]
     refuse_what_reaches_no_stage([*command.given, *of_experiment(cfg, command)], command.choices["chain"], kinds)
     for number, stage in enumerate(plans):
         with speaking_of(stage):
             for where in stage.own_places():
-                refuse_unused(stage.config.model, command.given, {}, f"{where}.")
+                refuse_unused(stage.config["model"], command.given, {}, f"{where}.")
             stage = without_unused(stage)
-            plans[number] = stage._replace(config=resolved(stage.config))
+            plans[number] = stage._replace(config=values_of(stage.config))
     rehearse(plans, sources, folder)
     with run_folder.claimed(folder, "hydra.run.dir"):
         begin(folder, cfg, command.given)
@@ -82,7 +82,7 @@ def run_stages(
     from aelab.runs.rehearsal import speaking_of
 
     done: dict[str, Stage] = {}
-    bare = cache(lambda *words: plain(compose([*words])))  # stages of one kind share it
+    bare = cache(lambda *words: compose([*words]))  # stages of one kind share it
     main = [p.name for p in plans if not p.baseline][-1]
     for number, stage in enumerate(plans, 1):
         with speaking_of(stage):
@@ -105,7 +105,8 @@ def run_stages(
                 tell_found(plain(config), place, folder, done[stage.name].metrics)
     metrics = dict(done[main].metrics)
     if cfg.chain.baseline:
-        metrics |= baselines(next(p.config for p in plans if p.name == main), sources, done, main)
+        of_main = OmegaConf.create(next(p.config for p in plans if p.name == main))
+        metrics |= baselines(of_main, sources, done, main)
     record(folder, done, main, metrics, cfg, f"chain {command.choices['chain']} on {cfg.data.name}")
     report.print_chain(folder, done, main, metrics, how_to_look(done[main].folder))
     return metrics
@@ -113,7 +114,7 @@ def run_stages(
 
 def as_run(stage: Plan, folder: Path, below: Stage | None, pruning: DictConfig | None) -> DictConfig:
     """The stage's config as its run has it: where it stands, what it is in W&B, and where a trial reports."""
-    config = stage.config.copy()
+    config = OmegaConf.create(stage.config)
     config.below = str(below.folder) if below else None
     if "group" in config.logger:  # in W&B a stage is a run of its chain's group
         config.logger.group = config.logger.group or folder.name
@@ -148,7 +149,7 @@ def ordinary_command(stage: Plan, below: str | None, command: Command, bare: Bar
     chosen = [f"{group}={quoted(option)}" for group, option in asked.items()]
     without, wanted = (
         {key: node for key, node in config.items() if key in of_run()}
-        for config in (bare(*command.own_configs, *chosen), plain(stage.config))
+        for config in (bare(*command.own_configs, *chosen), stage.config)
     )
     where = [f"below={quoted(below)}"] if below else []
     return shlex.join(["aelab", *command.own_configs, *chosen, *changes(without, wanted), *where])
@@ -159,23 +160,23 @@ def of_experiment(cfg: DictConfig, command: Command) -> list[str]:
     if command.choices.get("experiment") is None:
         return []
     bare, changed = (
-        {key: node for key, node in plain(config).items() if key in (*own_groups(), "below")}
-        for config in (compose(command.own_configs), resolved(cfg))
+        {key: node for key, node in config.items() if key in (*own_groups(), "below")}
+        for config in (compose(command.own_configs), values_of(cfg))
     )
     return list(changes(bare, changed))
 
 
-def compose(overrides: list[str]) -> DictConfig:
-    """The config of an ordinary run, by Hydra's own rules, resolved; ??? where only a command can say what stands."""
+def compose(overrides: list[str]) -> dict[str, Any]:
+    """The config of an ordinary run, by Hydra's own rules, plain; ??? where only a command can say what stands."""
     import hydra
 
     words = [word for word in overrides if not word.startswith("--")]  # a folder of --config-dir is known already
-    return OmegaConf.create(plain(hydra.compose("config", words)))
+    return plain(hydra.compose("config", words))
 
 
 def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
     """The chain's folder, new or the one of a chain that was started there before; never an ordinary run's."""
-    there = run_folder.read_config(folder, "hydra.run.dir") if (folder / "config.yaml").exists() else None
+    there = run_folder.read_settings(folder, "hydra.run.dir") if (folder / "config.yaml").exists() else None
     if there is not None and not (there.get("chain") or {}).get("stages"):
         raise UserError(f"hydra.run.dir: {folder} holds a run already; choose another")
     if link := next((folder / part for part in ("stages", "figures") if (folder / part).is_symlink()), None):

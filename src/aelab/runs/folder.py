@@ -105,7 +105,15 @@ def mend_history(folder: Path) -> None:
 
 
 def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
-    """The resolved config of a run. Raises ``UserError`` naming ``key`` when the folder is no run's."""
+    """The resolved config of a run, as ``read_settings`` reads it."""
+    return OmegaConf.create(read_settings(folder, key))
+
+
+def read_settings(folder: str | Path, key: str) -> dict[str, Any]:
+    """The resolved config of a run, as plain values. Raises ``UserError`` naming ``key`` for a folder that is no run's.
+
+    A ``DictConfig`` of it takes ten times as long to make.
+    """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise UserError(f"{key}: {folder} is no run folder (it has no config.yaml); give the folder a run printed")
@@ -116,7 +124,7 @@ def read_config(folder: str | Path, key: str = "resume") -> DictConfig:
         log.warn(f"{path} is not as the run wrote it, it was edited or is damaged; it is taken as it is")
     if not isinstance(config.get("model"), dict):
         raise UserError(f"{key}: {path} is not the config of a run; give the folder a run printed")
-    return OmegaConf.create(config)
+    return config
 
 
 def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any]:
@@ -208,7 +216,7 @@ def put_weights(model: "Model", checkpoint: dict[str, Any], key: str) -> None:
 def read_start(folder: str | Path) -> dict[str, Any]:
     """Name → tensor of the weights after the last epoch of the run in ``folder``, a chain's being its last stage's."""
     run = last_stage(folder, "start_from")
-    read_config(run, "start_from")
+    read_settings(run, "start_from")
     return read_checkpoint(run, "last", "start_from")["state_dict"]
 
 
@@ -238,7 +246,7 @@ def read_layers(folder: str | Path | None, key: str, name: str = "layers.pt") ->
     if folder is None:
         return []
     folder = last_stage(folder, key)
-    read_config(folder, key)
+    read_settings(folder, key)
     path = Path(folder) / name
     if not path.is_file():
         raise UserError(f"{key}: {folder} has no {name}; that model hands no layer on, give the run of one that does")

@@ -149,8 +149,7 @@ def verify(conf: Path, name: str, run: Path | None, own: Path, trust: list[str])
         found = files.read_json(run_folder.last_stage(folder, "run") / "metrics.json")
     else:
         folder = run_folder.last_stage(folder, "run")
-        evaluate: Any = OmegaConf.to_container(run_folder.read_config(folder, "run").evaluate)
-        found = evaluate_again(folder, evaluate, None, trust)
+        found = evaluate_again(folder, run_folder.read_settings(folder, "run")["evaluate"], None, trust)
     if metric not in found:
         raise UserError(f"run: {folder} has no {metric}, which {name} is about; give a run of experiment={name}")
     which, now = repeat_of(run_folder.read_config(run_folder.last_stage(folder, "run"), "run")), found[metric]
@@ -172,7 +171,7 @@ def in_store(store: Path, keys: dict[str, str]) -> Path | None:
     """The finished stage of these ``keys`` that no other one stands on; None where it is not there."""
     named = [folder for folder in store.glob("*-*") if folder.name.rpartition("-")[2] in keys.values()]
     there = [folder for folder in named if stages.state_of(folder) in ("finished", "unmeasured")]
-    below = {Path(str(run_folder.read_config(folder, "chain.store").below)).name for folder in there}
+    below = {Path(str(run_folder.read_settings(folder, "chain.store")["below"])).name for folder in there}
     last = [folder for folder in there if folder.name not in below]
     return last[0] if len(last) == 1 else None
 
@@ -189,8 +188,7 @@ def run_anew(command: str, folder: Path) -> Path:
 
 def parts_of(folder: Path) -> dict[str, str]:
     """Root key of the config of a run, or of a chain's last one, that can change its weights → hash of its value."""
-    cfg: Any = OmegaConf.to_container(run_folder.read_config(run_folder.last_stage(folder, "runs"), "runs"))
-    said = stages.that_change("weights", cfg)
+    said = stages.that_change("weights", run_folder.read_settings(run_folder.last_stage(folder, "runs"), "runs"))
     return {key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
             for key, value in said.items() if key not in ("below", "seed", "chain")}  # fmt: skip
 

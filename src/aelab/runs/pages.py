@@ -6,8 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from aelab import files
 from aelab.config.build import build, made_from_layers
 from aelab.config.overrides import plain
@@ -150,7 +148,7 @@ def pictures(folder: Path) -> Section | None:
 
 def configuration(folder: Path) -> Section:
     """Every setting, and the versions of what ran."""
-    cfg: Any = OmegaConf.to_container(run_folder.read_config(folder, "run"), resolve=False)
+    cfg = run_folder.read_settings(folder, "run")
     state = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()} | code_state()
     rows = [[name, str(value)] for name, value in (settings(cfg) | state).items()]
     return Section("Settings and versions", table=Table(["setting", "value"], rows))

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab.config.build import resolved
-from aelab.config.overrides import leaves, plain
+from aelab.config.build import values_of
+from aelab.config.overrides import leaves
 from aelab.config.schema import roots
 from aelab.errors import UserError
 from aelab.runs.chain_keys import check_chain, check_single, of_run, own_groups
@@ -37,14 +37,14 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """One stage before it is run: ``config`` is an ordinary run's, ``options`` what it takes of each config group.
+    """One stage before it is run: ``config`` is an ordinary run's, plain; ``options`` what it takes of each group.
 
     ``words`` say what it is. ``below`` is the stage whose layers it stands on; a ``baseline`` is only compared with,
     and nothing stands on it.
     """
 
     name: str
-    config: DictConfig
+    config: dict[str, Any]
     options: dict[str, Any]
     parts: list[Part]
     words: str
@@ -75,7 +75,7 @@ def plan(cfg: DictConfig, choices: dict[str, Any], declared: Callable[[], Iterab
     file. Raises ``UserError`` naming the chain's key.
     """
     unresolved: Any = OmegaConf.to_container(cfg.chain, resolve=False)
-    root = plain(resolved(cfg))
+    root = values_of(cfg)
     chain = root["chain"]
     check_chain(chain, unresolved, declared)
     root |= {"chain": {"stages": None}, "resume": None, "below": None, "start_from": None}
@@ -91,7 +91,7 @@ def plan(cfg: DictConfig, choices: dict[str, Any], declared: Callable[[], Iterab
         for name, parts, words in repeated(kinds, chain, unresolved, root):
             taken = options([*kinds, name], choices)
             stands_on = plans[-1].below if baseline and plans else below
-            config = OmegaConf.create(put_together(root, parts))
+            config = put_together(root, parts)
             words = words or str(taken.get("model", name))
             words = f"{words} on {stands_on}" if stands_on else words
             plans.append(Plan(name, config, taken, parts, words, stands_on, baseline))

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from aelab.config.build import made_from_layers
@@ -51,7 +52,7 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
     above = {plan.below: plan.name for plan in plans}
     for plan in plans:
         with speaking_of(plan):
-            cfg = plan.config
+            cfg = OmegaConf.create(plan.config)
             check(cfg)
             check_devices(cfg)
             build_callbacks(cfg.callbacks, folder)
@@ -69,7 +70,7 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
                 layers_of[plan.name] = None
                 continue
             data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
-            model = on_meta(plan, data, layers)
+            model = on_meta(plan, cfg, data, layers)
             layers_of[plan.name] = None if model is None else layers_without_numbers(model)
             if plan.name in above and layers_of[plan.name] == []:
                 kind = type(model).__name__
@@ -97,14 +98,14 @@ def standing_on(layers: list[Layer], data: Data) -> Data:
     return data
 
 
-def on_meta(plan: Plan, data: Data, layers: list[Layer]) -> Model | None:
+def on_meta(plan: Plan, cfg: DictConfig, data: Data, layers: list[Layer]) -> Model | None:
     """The model of ``plan`` in training, without numbers; None where it cannot be built so.
 
     Raises ``UserError`` for what it refuses, and for its size.
     """
     try:
         with torch.device("meta"):
-            model = build_in_training(plan.config, data, layers)
+            model = build_in_training(cfg, data, layers)
         size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         torch.empty(size, dtype=torch.uint8, device="cpu")  # no page of it is touched
     except TooLarge as error:

@@ -52,7 +52,7 @@ def begun_in(folder: Path, cfg: DictConfig, finished: bool) -> bool:
     """Whether ``folder`` holds a run of this very config that was stopped, or, with ``finished``, that ended."""
     if not (folder / "last.ckpt").exists() or ((folder / "metrics.json").exists() and not finished):
         return False
-    old: Any = OmegaConf.to_container(run_folder.read_config(folder, "hydra.run.dir"))
+    old = run_folder.read_settings(folder, "hydra.run.dir")
     new: Any = OmegaConf.to_container(cfg)
     run_folder.refuse_links(folder, "hydra.run.dir")
     return all(that_change(what, old) == that_change(what, new) for what in ("weights", "evaluation"))

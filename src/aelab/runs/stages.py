@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from aelab import files, locks
 from aelab.config.overrides import plain
@@ -53,9 +52,9 @@ def key_of(cfg: DictConfig, data: str, below: str | None) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def measured_by(cfg: DictConfig) -> dict[str, Any]:
-    """The part of a config that says what is measured on the weights."""
-    return that_change("evaluation", plain(cfg))
+def measured_by(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a plain config that says what is measured on the weights."""
+    return that_change("evaluation", config)
 
 
 def find_or_run(folder: Path, wanted: Wanted, fresh: bool, run: Callable[[Path, bool], Any], say: Callable) -> Stage:
@@ -117,14 +116,14 @@ def state_of(folder: Path, wanted: Wanted | None = None) -> str:
     if not folder.exists():
         return "absent"
     try:
-        cfg = run_folder.read_config(folder, "stage")
-        trains = cfg.train.epochs > 0
+        said = run_folder.read_settings(folder, "stage")
+        trains = said["train"]["epochs"] > 0
         for weights in ("last", "best") if trains else ():
             run_folder.read_checkpoint(folder, weights, "stage")
-        if cfg.below is not None:
+        if said["below"] is not None:
             run_folder.read_layers(folder, "stage", "below.pt")
-        asked = measured_by(cfg)
-    except (UserError, OmegaConfBaseException, TypeError):
+        asked = measured_by(said)
+    except (UserError, KeyError, TypeError):
         return "damaged"
     if not (folder / "metrics.json").exists():
         return "stopped" if trains else "damaged"
@@ -134,7 +133,7 @@ def state_of(folder: Path, wanted: Wanted | None = None) -> str:
             run_folder.read_layers(folder, "stage")
     except (UserError, ValueError, OSError):
         return "unmeasured"
-    return "finished" if wanted is None or asked == measured_by(wanted.cfg) else "unmeasured"
+    return "finished" if wanted is None or asked == measured_by(plain(wanted.cfg)) else "unmeasured"
 
 
 def figures_of(folder: Path) -> tuple[dict[str, float], dict[str, float]]:

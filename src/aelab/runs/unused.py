@@ -31,9 +31,7 @@ def refuse_unused(model: Any, given: Iterable[str], options: Mapping[str, Any], 
 
 def without_unused(stage: Plan) -> Plan:
     """``stage`` without the corruption that its chain gives to layers of any kind, if its model has no use for one."""
-    ignores = getattr(locate(plain(stage.config.model), "model"), "ignores", {})
-    if "corruption" not in ignores or stage.config.corruption == CLEAN:
+    ignores = getattr(locate(stage.config["model"], "model"), "ignores", {})
+    if "corruption" not in ignores or stage.config["corruption"] == CLEAN:
         return stage
-    config = stage.config.copy()
-    config.corruption = CLEAN
-    return stage._replace(config=config, options=stage.options | {"corruption": "none"})
+    return stage._replace(config=stage.config | {"corruption": CLEAN}, options=stage.options | {"corruption": "none"})
