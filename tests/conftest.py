@@ -31,7 +31,7 @@ SLOW = {
 }  # fmt: skip
 
 # Files that draw every kind of figure; the others only look whether there is one.
-DRAWN = {"configs", "manifold", "options", "pictures", "samples", "statistics", "sweep_pictures"}
+DRAWN = {"manifold", "options", "pictures", "samples", "statistics", "sweep_pictures"}
 BLANK = b64decode(  # a PNG of 40 × 30 white pixels
     "iVBORw0KGgoAAAANSUhEUgAAACgAAAAeCAAAAAB7tgMBAAAAG0lEQVR4nGP8z0AcYCJS3ajCUYWjCkcVDohCAF1wATt0jG0WAAAAAElFTkSuQmCC"
 )
