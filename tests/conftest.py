@@ -24,9 +24,9 @@ for device in (torch.cuda, torch.xpu, torch.mtia):
 SLOW = {
     "app", "applying", "bad_input", "callbacks", "chain", "chain_bad_input", "chain_composition", "chain_kill",
     "chain_sweep", "classification_rbm", "configs", "data_grows", "ddp", "deep_belief_network", "defaults",
-    "divergence", "emphasis", "evaluators", "export", "folders", "hierarchical_vae", "history", "leaderboard",
-    "likelihood_evaluator", "manifold", "network", "optuna_sweeper", "options", "own_code", "own_data", "page",
-    "pictures", "precision", "progress", "rating_rbm", "rbm_model", "resume", "signals", "sklearn", "stages",
+    "divergence", "emphasis", "evaluators", "export", "folders", "forecast", "hierarchical_vae", "history",
+    "leaderboard", "likelihood_evaluator", "manifold", "network", "optuna_sweeper", "options", "own_code", "own_data",
+    "page", "pictures", "precision", "progress", "rating_rbm", "rbm_model", "resume", "signals", "sklearn", "stages",
     "statistics", "streamed", "sweep_pictures", "top_k", "trust", "wandb", "wandb_sweeps", "watch", "why_pretraining",
 }  # fmt: skip
 

@@ -314,6 +314,8 @@ HELD = {
     "config:result": "test_history.py::test_a_figure_is_measured_again_from_its_weights_or_by_its_command",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",
     "config:delete": "test_app.py::test_tasks",
+    "config:dry": "test_forecast.py::test_a_chain_says_what_it_would_find_and_run_and_what_is_new_in_it",
+    "config:why": "test_forecast.py::test_why_a_stage_that_was_run_was_a_new_one",
     "config:trust": "test_own_code.py::test_its_folder_is_a_stranger_s_to_whoever_does_not_trust_it",
     "callbacks:timer.duration": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",
     "callbacks:timer.interval": "test_callbacks.py::test_a_timer_ends_a_run_that_then_goes_on",

@@ -69,7 +69,7 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
             sys.exit(f"aelab: {line}")  # hydra would print the overrides before it hands the exception on
         raise
     finally:
-        if not is_multirun() and not chosen("hydra.run.dir"):
+        if cfg.get("dry") or not (is_multirun() or chosen("hydra.run.dir")):
             leave_no_empty(folder)
 
 
@@ -83,6 +83,8 @@ def leave_no_empty(folder: Path) -> None:
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float] | None:
     """One run, or a chain of them; returns its objective."""
     folder, metrics = trained(cfg, folder, overrides)
+    if cfg.dry:
+        return None
     if not is_multirun() and HydraConfig.get().runtime.choices["chain"] == "none":
         from aelab.files import read_json
         from aelab.results import report
@@ -119,6 +121,12 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
         refuse_unused(cfg.model, overrides, choices)
         if begun_in(folder, cfg, finished=is_multirun()):
             cfg.resume = str(folder)
+    if cfg.dry:
+        from aelab.results.report import print_forecasts
+        from aelab.runs.forecast import of_run
+
+        print_forecasts([of_run(cfg, folder)], job_words())
+        return folder, {}
     own = own_configs()
     with signals.goes_on_by(lambda: way_on(folder, cfg, own), again=own_folder):
         return folder, run(cfg, folder, shlex.join(["aelab", *own, *overrides]))
@@ -171,24 +179,42 @@ def trained_chain(cfg: DictConfig, folder: Path, overrides: list[str]) -> dict[s
         from aelab.runs.chain import Command, run_chain
         from aelab.watch.wandb_start import away_from_agent, has_agent
 
-    command = Command(overrides, dict(job.runtime.choices), own_configs(), bool(job.verbose), is_multirun())
+    command = Command(
+        overrides, dict(job.runtime.choices), own_configs(), bool(job.verbose), is_multirun(), job_words()
+    )
     with away_from_agent(), signals.goes_on_by(signals.own_command, again=True):
         metrics = run_chain(cfg, folder, command)
-    if has_agent():
+    if has_agent() and not cfg.dry:
         from aelab.watch.wandb_run import tell_agent
 
         tell_agent(plain(cfg), folder, metrics)
     return metrics
 
 
+def job_words() -> str:
+    """What a job of a sweep is asked, to stand above what it would do; of a run alone nothing."""
+    if not is_multirun():
+        return ""
+    from aelab.sweep.jobs import settings, this_sweep
+
+    sweep, job = this_sweep(), HydraConfig.get()
+    asked = settings(said(job.overrides.task))
+    return f"job {job.job.num}: {', '.join(sweep.words(asked) if sweep is not None else asked)}"
+
+
 def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
-    """The store of finished stages, after deleting what ``delete`` names."""
+    """The store of finished stages, after deleting what ``delete`` names; or why the stages of a run are new ones."""
     from aelab.results import report
     from aelab.runs import store
 
     folder = Path(cfg.chain.store).expanduser()
     with loading():  # what a stage left is read whole: a file that has rotted is found
         importlib.import_module("torch")
+    if cfg.why is not None:
+        from aelab.runs import forecast
+
+        report.print_forecasts(forecast.why(Path(cfg.why), folder))
+        return
     with log.phase(f"reading the stages in {log.place(folder)}"):
         deleted, left = store.delete(folder, list(cfg.delete)), store.entries(folder)
     for name in deleted:

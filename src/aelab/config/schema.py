@@ -134,6 +134,8 @@ class Config:
     callbacks: Any = field(default=MISSING, metadata=role("weights", INSIDE_CALLBACKS, resumable=True))
     logger: Any = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
     chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
+    dry: bool = field(default=MISSING, metadata=role("nothing", noise=True))
+    why: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
     delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))
     runs: Any = field(default=MISSING, metadata=role("nothing", noise=True))
     result: str | None = field(default=MISSING, metadata=role("nothing", noise=True))

@@ -47,11 +47,10 @@ def fantasies(rbm: Layer, v: Tensor) -> dict[str, Tensor]:
     A machine that has learned the data's distribution keeps its chains there, and brings those from noise there too.
     """
     noise = torch.rand_like(v) if rbm.visible == "bernoulli" else torch.randn_like(v)
-    rows = {}
-    for name, state in {"test": v, "noise": noise}.items():
-        rows[name], done = state, 0
-        for steps in FANTASY_STEPS:
-            state, done = gibbs_sample(state, rbm, steps - done - 1), steps
-            mean, state = sample_v_given_h(sample_h_given_v(state, rbm)[1], rbm)
-            rows[f"{name}, step {steps}"] = mean
-    return rows
+    state, done = torch.cat([v, noise]), 0  # all chains at once: a step costs hardly more for twice as many
+    of_test, of_noise = {"test": v}, {"noise": noise}
+    for steps in FANTASY_STEPS:
+        state, done = gibbs_sample(state, rbm, steps - done - 1), steps
+        mean, state = sample_v_given_h(sample_h_given_v(state, rbm)[1], rbm)
+        of_test[f"test, step {steps}"], of_noise[f"noise, step {steps}"] = mean[: len(v)], mean[len(v) :]
+    return of_test | of_noise

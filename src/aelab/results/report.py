@@ -2,6 +2,8 @@
 
 import difflib
 import io
+import shutil
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
@@ -112,6 +114,22 @@ def print_chain(folder: Path, done: dict, main: str, metrics: dict[str, float], 
     console.print(table)
     print_run(folder, metrics, done[main].timing, look)
     console.print(f"stages      {log.place(folder / 'stages')}", highlight=False, markup=False)
+
+
+def print_forecasts(forecasts: list, job: str = "") -> None:
+    """Of each stage what would be done, where, and why it is not there; under the ``job`` of a sweep that it is of."""
+    if job:
+        print(job)
+    name, what = (max(len(getattr(f, part)) for f in forecasts) for part in ("name", "what"))
+    for f in forecasts:
+        print(f"{'  ' if job else ''}{f.name:{name}}  {f.what:{what}}  {log.place(f.place)}")
+        if f.why:
+            indent = " " * 4
+            print(
+                textwrap.fill(
+                    f.why, shutil.get_terminal_size().columns, initial_indent=indent, subsequent_indent=indent
+                )
+            )
 
 
 def print_stages(store: Path, entries: list) -> None:

@@ -31,6 +31,7 @@ from aelab.watch import conventions
 from aelab.watch.loggers import how_to_look
 
 if TYPE_CHECKING:
+    from aelab.runs.forecast import Forecast
     from aelab.runs.sources import Sources
 
 Bare = Callable[..., dict[str, Any]]  # words of a command → the config of the ordinary run that it alone would be
@@ -39,13 +40,14 @@ LOGISTIC_PCA_EPOCHS = 10  # passes in which the baseline settles: 7.99 on MNIST 
 
 class Command(NamedTuple):
     """What was asked: the overrides, the option that Hydra chose in each group, the words that say where a person's
-    own configs lie, whether each stage's command is printed, and whether this is one job of a sweep."""
+    own configs lie, whether each stage's command is printed, and whether this is one job of a sweep, and which."""
 
     given: list[str]
     choices: dict[str, Any]
     own_configs: list[str]
     verbose: bool
     of_sweep: bool = False
+    job: str = ""
 
 
 def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, float]:
@@ -69,6 +71,9 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
             stage = without_unused(stage)
             plans[number] = stage._replace(config=values_of(stage.config))
     rehearse(plans, sources, folder)
+    if cfg.dry:
+        report.print_forecasts(forecasts(plans, sources, cfg, folder), command.job)
+        return {}
     with run_folder.claimed(folder, "hydra.run.dir"):
         begin(folder, cfg, command.given)
         with log.kept_in(folder):
@@ -83,17 +88,11 @@ def run_stages(
 
     done: dict[str, Stage] = {}
     bare = cache(lambda *words: compose([*words]))  # stages of one kind share it
-    main = [p.name for p in plans if not p.baseline][-1]
+    main = main_of(plans)
     for number, stage in enumerate(plans, 1):
         with speaking_of(stage):
-            pruning = cfg.callbacks.get("pruning") if stage.name == main else None
-            below = done[stage.below] if stage.below else None
-            config = as_run(stage, folder, below, pruning)
-            node = plain(config.data)
-            key = stages.key_of(config, sources.fingerprint(node), below.key if below else None)
-            wanted = Wanted(config, key, hands_on=stage.name in {p.below for p in plans})
-            place = Path(cfg.chain.store).expanduser() / f"{stage.options.get('model', stage.name)}-{key}"
-            data, of_all = sources.of(node), f"stage {number}/{len(plans)}"
+            wanted, place = wanted_of(stage, plans, done, sources, cfg, folder)
+            data, of_all = sources.of(plain(wanted.cfg.data)), f"stage {number}/{len(plans)}"
             run_here = partial(run_stage, wanted.cfg, stage, command, bare, data, of_all)
             say = partial(report.say, f"{of_all} {stage.name}:")
             done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say)
@@ -102,7 +101,7 @@ def run_stages(
             if not command.of_sweep:  # whose jobs find the same stages over and over
                 from aelab.watch.wandb_run import tell_found
 
-                tell_found(plain(config), place, folder, done[stage.name].metrics)
+                tell_found(plain(wanted.cfg), place, folder, done[stage.name].metrics)
     metrics = dict(done[main].metrics)
     if cfg.chain.baseline:
         of_main = OmegaConf.create(next(p.config for p in plans if p.name == main))
@@ -110,6 +109,36 @@ def run_stages(
     record(folder, done, main, metrics, cfg, f"chain {command.choices['chain']} on {cfg.data.name}")
     report.print_chain(folder, done, main, metrics, how_to_look(done[main].folder))
     return metrics
+
+
+def main_of(plans: list[Plan]) -> str:
+    """The name of the stage that the chain is about: the last one that is not only compared with."""
+    return [p.name for p in plans if not p.baseline][-1]
+
+
+def wanted_of(
+    stage: Plan, plans: list[Plan], done: dict[str, Stage], sources: "Sources", cfg: DictConfig, folder: Path
+) -> tuple[Wanted, Path]:
+    """What ``stage`` has to be, above those that are ``done``, and where it is in the store or will be."""
+    pruning = cfg.callbacks.get("pruning") if stage.name == main_of(plans) else None
+    below = done[stage.below] if stage.below else None
+    config = as_run(stage, folder, below, pruning)
+    key = stages.key_of(config, sources.fingerprint(plain(config.data)), below.key if below else None)
+    wanted = Wanted(config, key, hands_on=stage.name in {p.below for p in plans})
+    return wanted, Path(cfg.chain.store).expanduser() / f"{stage.options.get('model', stage.name)}-{key}"
+
+
+def forecasts(plans: list[Plan], sources: "Sources", cfg: DictConfig, folder: Path) -> list["Forecast"]:
+    """Of each stage what running the chain would do, and why; nothing is trained or written."""
+    from aelab.runs.forecast import forecast
+
+    done: dict[str, Stage] = {}
+    found = []
+    for stage in plans:
+        wanted, place = wanted_of(stage, plans, done, sources, cfg, folder)
+        done[stage.name] = Stage(place, wanted.key, {}, {}, found=False)
+        found.append(forecast(stage.name, place, wanted, cfg.chain.fresh))
+    return found
 
 
 def as_run(stage: Plan, folder: Path, below: Stage | None, pruning: DictConfig | None) -> DictConfig:

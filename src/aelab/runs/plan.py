@@ -57,7 +57,9 @@ class Plan(NamedTuple):
         return [part.where for part in self.parts if ".".join(part.where.split(".")[:2]) in kinds]
 
     def of_chain(self, line: str) -> str:
-        """What an ordinary run says of one of its keys, said of the chain's key."""
+        """What an ordinary run says of one of its keys, said of the chain's key; of no chain's, as it is."""
+        if not self.parts:
+            return line
         key, colon, rest = line.partition(":")
         dotted = key.replace("/", ".")
         places = [place for part in self.parts if (place := part.place_of(dotted))]

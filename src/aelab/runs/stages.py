@@ -44,12 +44,17 @@ class Wanted(NamedTuple):
 
 def key_of(cfg: DictConfig, data: str, below: str | None) -> str:
     """Hash of all that can change the weights: the resolved config, the ``data``'s fingerprint, the key ``below``."""
-    relevant = that_change("weights", plain(cfg))
-    for said_otherwise in ("below", "chain"):  # by the key of the stage below, and by ``cfg`` itself
-        relevant.pop(said_otherwise, None)
-    relevant["data"].pop("source", None)  # the fingerprint stands for it
-    content = [MATHEMATICS, relevant, data, below]
+    content = [MATHEMATICS, of_weights(plain(cfg)), data, below]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def of_weights(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a plain config that the key is made of, with the data's fingerprint and the key below."""
+    relevant = that_change("weights", config)
+    for said_otherwise in ("below", "chain"):  # by the key of the stage below, and by the config itself
+        relevant.pop(said_otherwise, None)
+    relevant.get("data", {}).pop("source", None)  # the fingerprint stands for it
+    return relevant
 
 
 def measured_by(config: dict[str, Any]) -> dict[str, Any]:

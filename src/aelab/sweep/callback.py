@@ -1,8 +1,10 @@
 """The Hydra callback that makes a leaderboard of any multirun; nothing heavy at the top, every start imports it."""
 
+import shutil
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,11 @@ class Leaderboard(Callback):
     The process ends with status 1 when a job failed: after the leaderboard, which names it and the reason.
     """
 
+    job: Job | None = None  # of which this process speaks; none where nothing is run
+
     def on_job_start(self, config: DictConfig, **context: Any) -> None:
         number = OmegaConf.select(config, "hydra.job.num", default=None)  # a single run has none
-        if number is None:
+        if number is None or OmegaConf.select(config, "dry", default=False):
             return
         overrides = [item for item in said(config.hydra.overrides.task) if not item.startswith(ADDED)]
         self.job = Job(number, Path(config.hydra.runtime.output_dir), overrides, "running", [], 0.0, "")
@@ -36,7 +40,7 @@ class Leaderboard(Callback):
         self.begun = time.monotonic()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **context: Any) -> None:
-        if OmegaConf.select(config, "hydra.job.num", default=None) is None:
+        if OmegaConf.select(config, "hydra.job.num", default=None) is None or self.job is None:
             return
         from aelab.errors import UserError
         from aelab.sweep.launching import returned
@@ -55,6 +59,9 @@ class Leaderboard(Callback):
     def on_multirun_end(self, config: DictConfig, **context: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         jobs = read_jobs(folder)
+        if OmegaConf.select(config, "dry", default=False):
+            leave_no_trace(folder)
+            return
         if not jobs:
             return
         from aelab.config.messages import one_line
@@ -69,3 +76,11 @@ class Leaderboard(Callback):
             sys.exit(f"aelab: {one_line(error) or ''.join(traceback.format_exception(error))}")
         if board.failures:
             sys.exit(1)
+
+
+def leave_no_trace(folder: Path) -> None:
+    """Take away a sweep's folder made for jobs that were only spoken of: Hydra's multirun.yaml and a lock are in it."""
+    if {path.name for path in folder.glob("*")} <= {"multirun.yaml", ".locks"}:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other sweeps may lie beside it
+            folder.parent.rmdir()

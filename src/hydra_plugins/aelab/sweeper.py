@@ -96,6 +96,11 @@ class OptunaSweeper(Sweeper):
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         from aelab.errors import UserError
+
+        if OmegaConf.select(self.config, "dry", default=False):
+            raise UserError(
+                "dry: a search chooses its trials by the results of others; only a grid can be told beforehand"
+            )
         from aelab.sweep.space import refuse_misfits, search_space, suggest
         from aelab.sweep.storage import import_optuna
         from aelab.sweep.study import SharedStudy
