@@ -42,11 +42,11 @@ def test_the_flow_is_invertible_and_knows_its_own_jacobian(n_code):
 
 def test_the_prior_is_a_density_and_its_samples_follow_it():
     model = made()
-    side = torch.linspace(-20, 20, 2001, dtype=torch.double)
+    side = torch.linspace(-15, 15, 601, dtype=torch.double)
     grid = torch.cartesian_prod(side, side)
     with torch.no_grad():
         p = model.log_prior(grid).sum(-1).exp() * (side[1] - side[0]) ** 2
-        assert float(p.sum()) == pytest.approx(1, abs=1e-3)
+        assert float(p.sum()) == pytest.approx(1, abs=5e-3)
         z = model.code_of_noise(torch.randn(200_000, 2, dtype=torch.double))
     within = (grid[:, 0] > 0) & (grid[:, 1] > 0.5)
     share = ((z[:, 0] > 0) & (z[:, 1] > 0.5)).double().mean()

@@ -34,7 +34,12 @@ def test_the_schedule_goes_up_from_0_to_1():
 
 
 @pytest.mark.parametrize(
-    "model", [["model=vae"], ["model=hierarchical_vae", "model.n_latent=2"], ["model=flow_prior_vae"]]
+    "model",
+    [
+        ["model=vae"],
+        ["model=hierarchical_vae", "model.n_latent=2"],
+        ["model=flow_prior_vae", "model.couplings=1", "model.prior_width=4"],
+    ],
 )
 def test_it_finds_what_an_encoder_that_was_never_trained_misses(model):
     """Beside a million draws from the prior, of a model so small that they are enough."""

@@ -75,7 +75,7 @@ def test_every_corner_composes_and_every_value_is_checked(path):
         cfg = checked(composed(*words))
         if cfg.chain.stages and number in (all_first, all_last):
             for stage in planned(*words):
-                checked(stage.config)
+                checked(OmegaConf.create(stage.config))
 
 
 def checked(cfg: DictConfig) -> DictConfig:
