@@ -1,6 +1,7 @@
 """From a composed config to checked objects: the one place that instantiates a ``_target_``."""
 
 import functools
+import pickle
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -87,7 +88,8 @@ def values_of(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
         if isinstance(cfg, DictConfig):
             said = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         nodes = {name: said[name] for name in schema.untyped() if isinstance(said.get(name), dict)}  # nothing to check
-        whole = OmegaConf.merge(_empty(schema.Config), said | dict.fromkeys(nodes))
+        whole = pickle.loads(_empty(schema.Config))
+        whole.merge_with(said | dict.fromkeys(nodes))
         values: Any = OmegaConf.to_container(whole, throw_on_missing=True)  # a key that ~key took away
         return values | nodes
     except OmegaConfBaseException as error:
@@ -95,6 +97,6 @@ def values_of(cfg: DictConfig | dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _empty(known: type) -> DictConfig:
-    """The schema before a value is in it; ``merge`` copies it."""
-    return OmegaConf.structured(known)
+def _empty(known: type) -> bytes:
+    """The schema before a value is in it, pickled: a copy takes a tenth of making it."""
+    return pickle.dumps(OmegaConf.structured(known))
