@@ -325,6 +325,11 @@ def test_an_age_is_told_in_one_unit(seconds, words):
         (["unfinished"], {"rbm-1", "classifier-3"}),
         (["rbm-1", "unfinished", "rbm-1"], {"classifier-3"}),
         (["all"], set()),
+        (["1d"], {"rbm-1", "rbm-2", "classifier-3", "broken-4"}),
+        (["7d"], {"rbm-1", "rbm-2", "classifier-3", "broken-4"}),
+        (["0d"], set()),
+        (["1GB"], {"rbm-1", "rbm-2", "classifier-3", "broken-4"}),
+        (["0MB"], set()),
     ],
 )
 def test_what_a_person_names_is_deleted_and_nothing_but_stages(full_store, asked, left, capsys, monkeypatch):
@@ -376,3 +381,54 @@ def test_the_store_fits_a_narrow_terminal_with_names_whole(monkeypatch, capsys):
     assert lines[1].split()[:3] == [names[0], "0.78", "squared_error"]
     assert lines[2].endswith(f"on {names[1]}")
     assert lines[3].split()[:3] == [names[1], "at", "work"] and lines[4].endswith("under 1 stage")
+
+
+def test_what_was_not_used_for_long_goes_first(full_store):
+    """Found again, a stage is young; the oldest go until the others take no more than was asked."""
+    old, middle = full_store / NAMES["rbm-1"], full_store / NAMES["classifier-3"]
+    for place, days in ((old, 9), (middle, 5)):
+        for path in (place, *place.iterdir()):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    assert store.stands_for("7d", store.entries(full_store)) == [old.name]
+    assert set(store.stands_for("3d", store.entries(full_store))) == {old.name, middle.name}
+    total = sum(entry.n_bytes for entry in store.entries(full_store))
+    assert store.stands_for(f"{(total - 10) / 1e6:.6f}MB", store.entries(full_store)) == [old.name]
+    Runs().find(old)
+    assert store.stands_for("3d", store.entries(full_store)) == [middle.name]
+    assert store.stands_for("7 days", store.entries(full_store)) is None
+
+
+def test_a_stage_of_a_second_store_is_copied_once_and_that_store_is_left_alone(folder, tmp_path):
+    also = tmp_path / "also"
+    runs = Runs()
+
+    def find(where: Path) -> stages.Stage:
+        return find_or_run(where, WANTED, False, runs, runs.said.append, also)
+
+    also.mkdir()
+    assert not find(folder).found and runs.calls == [False], "nothing is there"
+    shutil.rmtree(folder)
+
+    Runs(3.0).find(also / folder.name)
+    (also / folder.name / "picture.png").symlink_to(tmp_path / "secret")
+    before = {path: path.lstat().st_mtime_ns for path in also.rglob("*")}
+    assert find(folder) == stages.Stage(folder, "key", {"test/loss": 3.0}, {}, found=True)
+    assert find(folder).found and runs.said == [f"copied from {also / folder.name}"] and len(runs.calls) == 1
+    assert not (folder / "picture.png").is_symlink()
+    assert {path: path.lstat().st_mtime_ns for path in also.rglob("*")} == before
+
+
+@pytest.mark.parametrize("wrong", ["cut", "other settings", "not finished"])
+def test_what_is_not_whole_or_another_one_is_not_copied(folder, tmp_path, wrong):
+    there = tmp_path / "also" / folder.name
+    write_stage(there, 3.0)
+    if wrong == "cut":
+        content = (there / "last.ckpt").read_bytes()
+        (there / "last.ckpt").write_bytes(content[: len(content) // 2])
+    elif wrong == "other settings":
+        (there / "config.yaml").write_text(OmegaConf.to_yaml(CONFIG | {"seed": 1}))
+    else:
+        (there / "metrics.json").unlink()
+    runs = Runs()
+    assert not find_or_run(folder, WANTED, False, runs, runs.said.append, there.parent).found
+    assert runs.calls == [False] and runs.said == []

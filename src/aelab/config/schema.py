@@ -40,7 +40,7 @@ PLACE = Role("nothing", shared=True, noise=True)  # where something lies
 INSIDE_DATA = {"_target_": PLACE, "name": Role("nothing", shared=True)}
 INSIDE_DATA |= dict.fromkeys(("root", "cache", "download", "source.root", "source.cache", "source.download"), PLACE)
 INSIDE_DATA |= dict.fromkeys(("path", "test_path", "split_index"), PLACE)
-INSIDE_CHAIN = dict.fromkeys(("store", "fresh", "stages"), Role("nothing", noise=True))
+INSIDE_CHAIN = dict.fromkeys(("store", "also", "fresh", "stages"), Role("nothing", noise=True))
 
 INSIDE_CALLBACKS = {"pruning": Role("nothing", noise=True)}  # where a trial reports: the sweeper's own
 

@@ -71,6 +71,7 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
             stage = without_unused(stage)
             plans[number] = stage._replace(config=values_of(stage.config))
     rehearse(plans, sources, folder)
+    also_of(cfg)
     if cfg.dry:
         report.print_forecasts(forecasts(plans, sources, cfg, folder), command.job)
         return {}
@@ -95,7 +96,7 @@ def run_stages(
             data, of_all = sources.of(plain(wanted.cfg.data)), f"stage {number}/{len(plans)}"
             run_here = partial(run_stage, wanted.cfg, stage, command, bare, data, of_all)
             say = partial(report.say, f"{of_all} {stage.name}:")
-            done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say)
+            done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say, also_of(cfg))
         if done[stage.name].found:
             say(f"found in {place}")
             if not command.of_sweep:  # whose jobs find the same stages over and over
@@ -128,6 +129,16 @@ def wanted_of(
     return wanted, Path(cfg.chain.store).expanduser() / f"{stage.options.get('model', stage.name)}-{key}"
 
 
+def also_of(cfg: DictConfig) -> Path | None:
+    """The second store, which is only read. Raises ``UserError`` where there is none."""
+    if cfg.chain.get("also") is None:
+        return None
+    also = Path(cfg.chain.also).expanduser()
+    if not also.is_dir():
+        raise UserError(f"chain.also: there is no folder {also}; give another store of stages, or null")
+    return also
+
+
 def forecasts(plans: list[Plan], sources: "Sources", cfg: DictConfig, folder: Path) -> list["Forecast"]:
     """Of each stage what running the chain would do, and why; nothing is trained or written."""
     from aelab.runs.forecast import forecast
@@ -137,7 +148,7 @@ def forecasts(plans: list[Plan], sources: "Sources", cfg: DictConfig, folder: Pa
     for stage in plans:
         wanted, place = wanted_of(stage, plans, done, sources, cfg, folder)
         done[stage.name] = Stage(place, wanted.key, {}, {}, found=False)
-        found.append(forecast(stage.name, place, wanted, cfg.chain.fresh))
+        found.append(forecast(stage.name, place, wanted, cfg.chain.fresh, also_of(cfg)))
     return found
 
 

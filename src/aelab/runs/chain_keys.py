@@ -9,13 +9,20 @@ from aelab.config.overrides import place_of
 from aelab.config.schema import role_of_override, roots
 from aelab.errors import UserError
 
-OF_CHAIN = {"store": str, "fresh": bool, "baseline": bool, "stages": list}  # all others are stages and constants
+# all other keys of a chain are stages and constants
+OF_CHAIN = {"store": str, "also": str | None, "fresh": bool, "baseline": bool, "stages": list}
 OF_STAGE = {"like": str, "when": object, "baseline": bool, "for_each": dict, "first": dict, "last": dict}
 OF_ORDINARY_RUNS = {  # beside a chain they reach no stage, since
     "below": "each stands on the one before it",
     "start_from": "each starts from what it stands on; give start_from to the run that is to be fine-tuned, alone",
 }
-WORDS = {str: "text", bool: "true or false", list: "a list", dict: "a mapping"}
+WORDS: dict[Any, str] = {
+    str: "text",
+    str | None: "text or null",
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
+}
 
 
 def of_run() -> list[str]:
@@ -82,7 +89,7 @@ def check_stage(where: str, node: Any, others: list[str]) -> None:
         raise UserError(f"{where}.like: there is no other stage {node['like']!r}{suggest(node['like'], others)}")
 
 
-def check_kind(key: str, value: Any, kind: type) -> None:
+def check_kind(key: str, value: Any, kind: Any) -> None:
     if not isinstance(value, kind):
         raise UserError(f"{key}: expected {WORDS[kind]}, got {value!r}")
 

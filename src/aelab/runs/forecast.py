@@ -30,9 +30,11 @@ class Forecast(NamedTuple):
     why: str
 
 
-def forecast(name: str, place: Path, wanted: stages.Wanted, fresh: bool) -> Forecast:
+def forecast(name: str, place: Path, wanted: stages.Wanted, fresh: bool, also: Path | None) -> Forecast:
     """Of a stage whose folder is ``place``; nothing is written."""
     state = "absent" if fresh else stages.state_of(place, wanted)
+    if state == "absent" and not fresh and also is not None and stages.is_there(also / place.name, wanted):
+        return Forecast(name, "to copy", also / place.name, "")
     why = why_new(place, plain(wanted.cfg)) if state == "absent" and not fresh else ""
     return Forecast(name, WORDS[state], place, why)
 

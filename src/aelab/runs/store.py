@@ -90,17 +90,20 @@ def size_of(folder: Path) -> int:
 
 
 def delete(store: Path, names: list[str]) -> list[str]:
-    """Delete the named stages (``all``: every one; ``unfinished``: those that nobody is at and that are not whole).
+    """Delete the named stages, or those that a word stands for.
 
-    Returns the names deleted. Raises ``UserError``, with nothing deleted, for a stage that is not there or at work.
+    ``all``: every one; ``unfinished``: those that nobody is at and that are not whole; ``30d``: those that nobody has
+    used for so many days; ``2GB``: those longest unused, until the others take no more than that. Returns the names
+    deleted. Raises ``UserError``, with nothing deleted, for a stage that is not there or at work.
     """
-    known = {e.name: e.state for e in entries(store)}
-    unfinished = [name for name, state in known.items() if state not in ("finished", "at work")]
+    there = entries(store)
+    known = {e.name: e.state for e in there}
     wanted: list[str] = []
     for name in names:
-        if name not in (*known, "all", "unfinished"):
+        found = [name] if name in known else stands_for(name, there)
+        if found is None:
             raise UserError(f"delete: {store} holds no stage {name}; aelab task=stages lists them")
-        wanted += {"all": list(known), "unfinished": unfinished}.get(name, [name])
+        wanted += found
     for name in wanted:
         if known[name] == "at work":
             raise UserError(f"delete: a process is at work on {name}; wait for it or stop it")
@@ -108,3 +111,25 @@ def delete(store: Path, names: list[str]) -> list[str]:
         with locks.alone(stages.lock_of(store / name)):  # the lock stays: somebody may be waiting for it
             shutil.rmtree(store / name, ignore_errors=True)
     return list(dict.fromkeys(wanted))
+
+
+def stands_for(word: str, there: list[Entry]) -> list[str] | None:
+    """The stages that a word of ``delete`` stands for; None for a word that stands for none."""
+    idle = [entry for entry in there if entry.state != "at work"]
+    days, size = re.fullmatch(r"(\d+)d", word), re.fullmatch(r"(\d+(?:\.\d+)?)(MB|GB)", word)
+    if word == "all":
+        return [entry.name for entry in there]
+    if word == "unfinished":
+        return [entry.name for entry in idle if entry.state != "finished"]
+    if days:
+        return [entry.name for entry in idle if entry.age > int(days[1]) * 86_400]
+    if size is None:
+        return None
+    left = sum(entry.n_bytes for entry in there) - float(size[1]) * {"MB": 1e6, "GB": 1e9}[size[2]]
+    gone = []
+    for entry in sorted(idle, key=lambda entry: -entry.age):
+        if left <= 0:
+            break
+        gone.append(entry.name)
+        left -= entry.n_bytes
+    return gone
