@@ -2,14 +2,16 @@
 
 import pytest
 import torch
-from helpers import OPTIONS, fitted, small
+from helpers import OPTIONS, aelab, fitted, small
 from omegaconf import OmegaConf
 from test_divergence import DATA, layers
+from tiny_chain import TINY, no_figures, quick, run_tiny  # noqa: F401 - a fixture
 
 from aelab.functional.corruption import masking, salt_and_pepper
 from aelab.rbm import ways
 from aelab.rbm.kernels import bernoulli
 from aelab.rbm.ways import bf16_costs
+from aelab.runs.folder import read_config
 from aelab.runs.train import warn_of_slow_bf16
 
 MODELS = sorted(option.partition("=")[2] for option in OPTIONS if option.startswith("model="))
@@ -63,3 +65,21 @@ def test_a_processor_without_bf16_is_said_to_be_slow(monkeypatch, caplog):
         warn_of_slow_bf16(cfg)
         assert len(caplog.records) == lines
     assert "takes 39 times as long as in float32; hardware.precision=32-true is faster" in caplog.text
+
+
+@quick
+@pytest.mark.parametrize("costs, chosen", [(0.3, "bf16-mixed"), (0.9, "32-true"), (39.0, "32-true")])
+def test_auto_is_what_this_processor_is_faster_with_and_stays_that(tmp_path, capsys, monkeypatch, costs, chosen):
+    """A run's config and a stage's key say what was chosen, so whoever goes on, anywhere, has the same."""
+    monkeypatch.setattr(ways, "bf16_costs", lambda: costs)
+    alone = [*TINY[1:6], "train.batch_size=20", "train.epochs=1"]
+    for name, words in (("one", alone), ("chain", [*TINY, f"chain.store={tmp_path / 'store'}"])):
+        outcome = aelab(capsys, *words, "hardware.precision=auto", f"hydra.run.dir={tmp_path / name}")
+        assert outcome.status == 0, outcome.error
+        said = outcome.output.split("hardware.precision: ")[1]
+        assert said.startswith(f"{chosen} on this machine (a product in bf16 takes {costs:.2g} times as long")
+    assert read_config(tmp_path / "one").hardware.precision == chosen
+    stages = [read_config(folder) for folder in (tmp_path / "store").glob("[!.]*-*")]
+    assert [cfg.hardware.precision for cfg in stages] == [chosen] * 3
+    again = run_tiny(capsys, tmp_path, f"hardware.precision={chosen}", name="again")
+    assert set(again.found().values()) == {True}

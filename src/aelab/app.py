@@ -99,6 +99,7 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
     from aelab.config.build import resolved
     from aelab.config.check import check
     from aelab.runs.chain_keys import check_no_chain
+    from aelab.runs.precision import settle
     from aelab.runs.resume import begun_in, resumed, way_on
     from aelab.runs.train import run
     from aelab.runs.unused import refuse_unused
@@ -116,6 +117,7 @@ def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, 
     with loading():
         check(cfg)  # before the seconds that the rest takes
         importlib.import_module("pytorch_lightning")
+    settle(cfg.hardware)
     if cfg.resume is None:
         check_no_chain(plain(cfg.chain))
         refuse_unused(cfg.model, overrides, choices)

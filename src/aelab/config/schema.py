@@ -74,7 +74,7 @@ class Hardware:
     devices: Annotated[int, Interval(-1, 1024)] = MISSING
     num_nodes: Annotated[int, Interval(1, 1024)] = MISSING
     strategy: Annotated[str, OneOf("auto", "ddp")] = MISSING
-    precision: Annotated[str, OneOf("32-true", "bf16-mixed")] = field(
+    precision: Annotated[str, OneOf("32-true", "bf16-mixed", "auto")] = field(
         default=MISSING, metadata=role("weights", shared=True, resumable=True)
     )
     threads: Annotated[int, Interval(1, 1024)] | None = MISSING

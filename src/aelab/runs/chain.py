@@ -25,6 +25,7 @@ from aelab.runs import folder as run_folder
 from aelab.runs import stages
 from aelab.runs.chain_keys import of_run, own_groups, refuse_what_reaches_no_stage
 from aelab.runs.plan import Plan, plan
+from aelab.runs.precision import settle
 from aelab.runs.stages import Stage, Wanted
 from aelab.runs.unused import refuse_unused, without_unused
 from aelab.watch import conventions
@@ -70,6 +71,7 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
                 refuse_unused(stage.config["model"], command.given, {}, f"{where}.")
             stage = without_unused(stage)
             plans[number] = stage._replace(config=values_of(stage.config))
+            settle(plans[number].config["hardware"])
     rehearse(plans, sources, folder)
     also_of(cfg)
     if cfg.dry:

@@ -18,6 +18,7 @@ from aelab.data.scaling import fit as fit_scaling
 from aelab.data.schema import Missing
 from aelab.models.applied import Applied
 from aelab.runs.assembly import build_in_training
+from aelab.runs.precision import settle
 
 
 def fit(overrides: list[str], x: np.ndarray, scale: Scale, missing: Missing) -> Applied:
@@ -30,6 +31,7 @@ def fit(overrides: list[str], x: np.ndarray, scale: Scale, missing: Missing) -> 
     with composed(overrides) as cfg:
         cfg = resolved(job_of(cfg))
     check(cfg)
+    settle(cfg.hardware)
     quiet()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
