@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from helpers import aelab, small
@@ -207,3 +208,29 @@ def test_wandb_leet_shows_a_run(tmp_path):
         "figures/reconstructions",
     ):
         assert word in text
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_each_stage_says_whose_layers_it_uses(capsys, tmp_path, monkeypatch, offline):
+    """With artifacts on W&B's graph of the runs is the chain; an offline run cannot say it, and is none the worse."""
+    runs = []
+
+    def start(folder, mode, config, run_id, **about):
+        runs.append(MagicMock(offline=offline, id=run_id, job=about["job_type"]))
+        return runs[-1]
+
+    monkeypatch.setattr("aelab.watch.wandb_start.start", start)
+    monkeypatch.setattr("aelab.watch.wandb_start.finish", lambda *_: None)
+    monkeypatch.setattr("aelab.results.figures.run_figures", lambda *_: {})
+    chain = run_tiny(capsys, tmp_path, "logger=wandb", "logger.artifacts=true")
+    assert chain.outcome.status == 0, chain.outcome.error
+    made = {run.job: run.log_artifact.call_args.args[0].name for run in runs}
+    used = {run.job: [call.args[0] for call in run.use_artifact.call_args_list] for run in runs}
+    if offline:
+        assert used == {"rbm1": [], "rbm2": [], "finetune": []}
+        return
+    assert {job: [artifact.name for artifact in of] for job, of in used.items()} == {
+        "rbm1": [], "rbm2": [made["rbm1"]], "finetune": [made["rbm2"]],
+    }  # fmt: skip
+    logged = {run.job: run.log_artifact.call_args.args[0].digest for run in runs}
+    assert used["rbm2"][0].digest == logged["rbm1"] and used["finetune"][0].digest == logged["rbm2"]

@@ -53,6 +53,7 @@ class WandbRun(Checkpoint, Logger):
         self.best = {**best, monitor: mode_of(monitor, settings["train"]["mode"])}
         self.pictures_every, self.histograms, self.style = pictures_every, histograms, settings["figures"]
         self.gradients, self.artifacts = gradients, artifacts
+        self.below = None if settings["below"] is None else Path(settings["below"])
         self.run: Any = None
         self.parts = self.epochs = 0
         self.beside: dict[str, Any] | None = None  # what goes into the row of the epoch that ends, while one does
@@ -108,6 +109,17 @@ class WandbRun(Checkpoint, Logger):
             for metric, best in self.best.items():
                 run.define_metric(metric, step_metric="epoch", summary=f"{best},last")
             self.run = run
+        if self.run is not None and self.artifacts and not self.run.offline:  # which W&B takes from no offline run
+            with wandb_start.harmless(self.folder):
+                self.use_layers_below()
+
+    def use_layers_below(self) -> None:
+        """Say in W&B which run's artifact this one stands on, so that its graph of a chain's runs is the chain.
+
+        The same files under the same name are the artifact that the run below has logged.
+        """
+        if self.below is not None and (self.below / "wandb-id").exists():
+            self.run.use_artifact(checkpoints(self.below, run_id(self.below)))
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         self.epochs = trainer.current_epoch  # as restored, and not before now
