@@ -10,6 +10,7 @@ from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
 from aelab.config import quicker
+from aelab.config.composing import composed
 from aelab.config.quicker import compose_quicker
 
 CORNERS = """
@@ -108,3 +109,23 @@ def test_every_file_is_written_as_omegaconf_writes_it():
             text
         )
         assert OmegaConf.create(OmegaConf.to_yaml(config)) == config
+
+
+def test_a_choice_is_merged_once_and_again_when_a_file_of_it_changes(tmp_path, monkeypatch):
+    """What one reader does to a config another never sees; another option, folder or text is another choice."""
+    (tmp_path / "train").mkdir()
+    own = tmp_path / "train" / "mine.yaml"
+    own.write_text("defaults: [default]\nepochs: 7\n")
+
+    def epochs(*words: str) -> int:
+        with composed([f"hydra.searchpath=[file://{tmp_path}]", *words]) as cfg:
+            before = cfg.train.epochs
+            cfg.train.epochs = -1
+            return before
+
+    assert [epochs("train=mine"), epochs("train=mine"), epochs("train=mine", "train.epochs=3")] == [7, 7, 3]
+    assert epochs() == 100
+    own.write_text("defaults: [default]\nepochs: 123\n")
+    assert epochs("train=mine") == 123
+    with composed(["model=vae"]) as vae, composed(["model=linear"]) as linear:
+        assert vae.model._target_ != linear.model._target_

@@ -1,6 +1,7 @@
 """Hydra puts a config together in under half of the time, and puts the same together."""
 
 import functools
+import os
 import pickle
 import re
 from pathlib import Path
@@ -8,14 +9,16 @@ from typing import Any
 
 import yaml
 from hydra._internal import defaults_list
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, _utils, omegaconf
 
 SAYS_MODE = re.compile(r"\+*(hydra\.mode|hydra\.searchpath|hydra=|experiment[=@])")
 
 
 def compose_quicker() -> None:
-    """From here on Hydra does four things of a config once that it does many times; YAML is read and written in C.
+    """From here on Hydra does five things of a config once that it does many times; YAML is read and written in C.
 
     None has a hook, so each is a function of Hydra's or OmegaConf's replaced by one that returns the same; a version
     that has no such function fails here at once, and the pins in pyproject.toml keep such versions out.
@@ -28,6 +31,8 @@ def compose_quicker() -> None:
         omegaconf.get_omega_conf_dumper = functools.cache(_writing_in_c(omegaconf.get_omega_conf_dumper))
     OmegaConf.load = staticmethod(_once(OmegaConf.load))  # type: ignore[method-assign]
     Hydra.get_mode = _where_it_may_be_said(Hydra.get_mode)  # type: ignore[method-assign]
+    merged = ConfigLoaderImpl._compose_config_from_defaults_list
+    ConfigLoaderImpl._compose_config_from_defaults_list = _once_per_choice(merged)  # type: ignore[method-assign]
 
 
 def _where_it_may_be_said(composed: Any) -> Any:
@@ -100,3 +105,35 @@ def _once(load: Any) -> Any:
         return pickle.loads(known[text])
 
     return loaded
+
+
+def _once_per_choice(merged: Any) -> Any:
+    """The same options, of files that have not changed, are merged once in a process: jobs of a sweep choose them anew.
+
+    A copy takes a twentieth. What a command sets key by key comes after, and is no part of it.
+    """
+    known: dict[Any, bytes] = {}
+
+    def once_per_choice(loader: Any, defaults: list[Any], repo: Any) -> DictConfig:
+        folders = [source.path for source in repo.get_sources() if source.scheme() == "file"]
+        schema = ConfigStore.instance().repo.get("schema.yaml")
+        key = (
+            *(repr(default) for default in defaults),
+            *(_state(f"{folder}/{default.config_path}.yaml") for default in defaults for folder in folders),
+            *folders,
+            None if schema is None else schema.node._metadata.object_type,
+        )
+        if key not in known:
+            known[key] = pickle.dumps(merged(loader, defaults, repo))
+        return pickle.loads(known[key])
+
+    return once_per_choice
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    """When a file was last written and how large it is; None where there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size

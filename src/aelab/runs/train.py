@@ -19,6 +19,7 @@ from aelab import files, log, signals
 from aelab.clock import STARTED
 from aelab.errors import Pruned, Stopped, UserError
 from aelab.runs import folder as run_folder
+from aelab.runs.precision import settle
 
 PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
 
@@ -83,6 +84,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     from aelab.watch import loggers as watch
 
     quiet()
+    settle(cfg.hardware)  # where nobody has, as the command does
     check_devices(cfg)
     refuse_misspelt(cfg.objective)
     if cfg.hardware.threads is not None:
