@@ -350,8 +350,8 @@ def test_the_search_goes_by_the_mean_over_seeds_and_a_kill_repeats_none_of_them(
     deadline = time.time() + 60
     while len(toy.numbers("ended")) < 4 and time.time() < deadline:
         time.sleep(0.02)
-    process.kill()
-    process.wait()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
     done = [job.number for job in read_jobs(toy.study) if job.status == "done"]
     assert 3 <= len(done) < 9
     toy.run(*asked)
@@ -376,7 +376,7 @@ def test_two_processes_share_a_study(toy):
     command = [*SEARCH, "hydra.sweeper.n_trials=8", "seconds=0.2"]
     both = [toy.start(*command) for _ in range(2)]
     for process in both:
-        text = process.communicate(timeout=120)[0]
+        text = process.communicate(timeout=120)
         assert process.returncode == 0, text
     assert sorted(toy.numbers("begun")) == sorted(toy.numbers("ended")) == list(range(8))
     done = trials(toy.study / "study.journal")
@@ -386,7 +386,7 @@ def test_two_processes_share_a_study(toy):
 
 def test_parallel_jobs_share_the_cores(toy):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    toy.run(*SEARCH, "hydra.sweeper.n_trials=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    toy.run_anew(*SEARCH, "hydra.sweeper.n_trials=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
     jobs = read_jobs(toy.study)
     assert [j.number for j in jobs] == [0, 1, 2]
