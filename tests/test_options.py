@@ -19,6 +19,7 @@ from tiny_chain import planned
 
 from aelab.config.build import made_from_layers
 from aelab.errors import UserError
+from aelab.rbm.temperatures import paper
 from aelab.runs import folder as run_folder
 from aelab.runs import train
 
@@ -428,6 +429,7 @@ def recorded(monkeypatch):
     monkeypatch.setattr("aelab.results.figures.run_figures", own)
     monkeypatch.setattr(torch, "set_num_threads", note("threads"))
     monkeypatch.setattr("aelab.data.download.fetch", lambda *_: (_ for _ in ()).throw(UserError("fetched")))
+    monkeypatch.setattr("aelab.results.likelihood.paper", lambda: [*paper()[::100], 1.0])  # all 14,500 take 15 s
     monkeypatch.setattr("aelab.watch.wandb_run.histograms_of", lambda *_: {"histograms": 1})
     monkeypatch.setattr("aelab.watch.wandb_run.run_id", lambda *_: "id")
     monkeypatch.setattr("aelab.watch.wandb_run.checkpoints", lambda *_: "checkpoints")
