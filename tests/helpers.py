@@ -60,6 +60,10 @@ BESIDE = {
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
     "data=rectangles": ["data.source.n_train=80", "data.source.n_test=20"],
     "data=mnist_variation": ["data.source.n_train=80", "data.source.n_test=20"],
+    **{
+        f"experiment=vincent2010_{name}": ["data.source.n_train=80", "data.source.n_test=20"]
+        for name in ("basic", "rotated", "background", "rectangles")
+    },
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
 OWN_KIND = ("rating_rbm", "replicated_softmax")  # models that take one kind of data, which is no image
