@@ -4,6 +4,9 @@ import pytest
 from helpers import aelab
 from tiny_chain import TINY, no_figures, quick, run_tiny  # noqa: F401 - a fixture
 
+from aelab import run
+from aelab.errors import UserError
+
 pytestmark = quick
 
 
@@ -53,6 +56,8 @@ def test_what_is_wrong_is_said_as_when_it_runs(capsys, tmp_path):
     outcome = aelab(capsys, "dry=true", f"hydra.run.dir={tmp_path / 'run'}")
     assert outcome.status == 0 and "Autoencoder  to run" in outcome.output
     assert everything(tmp_path) == []
+    with pytest.raises(UserError, match=r"dry: aelab\.run hands back what it trained"):
+        run(["dry=true"])
 
 
 def test_a_grid_says_it_of_each_job_and_a_search_cannot(capsys, tmp_path, nothing_trains):

@@ -47,6 +47,8 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
     with one_line_errors(), composed(overrides, config_dir) as cfg:
         if cfg.task != "train":
             raise UserError(f"task: aelab.run trains, task={cfg.task} is for the command; leave it out")
+        if cfg.dry:
+            raise UserError("dry: aelab.run hands back what it trained; ask the command what it would do")
         new = new_folder(cfg)
         try:
             folder, metrics = trained(job_of(cfg), new, said(HydraConfig.get().overrides.task))

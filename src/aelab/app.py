@@ -69,8 +69,11 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
             sys.exit(f"aelab: {line}")  # hydra would print the overrides before it hands the exception on
         raise
     finally:
-        if cfg.get("dry") or not (is_multirun() or chosen("hydra.run.dir")):
+        if not (is_multirun() or chosen("hydra.run.dir")):
             leave_no_empty(folder)
+        elif cfg.get("dry"):  # which a person chose, and Hydra made
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def leave_no_empty(folder: Path) -> None:
