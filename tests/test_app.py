@@ -176,3 +176,12 @@ def test_the_first_line_comes_before_pytorch_is_loaded(words, line, tmp_path):
         [sys.executable, "-c", FIRST, *words], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.stdout.strip() == line, done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_of_the_command(tmp_path):
+    """aelab task=results | head -1: no line about a folder that cannot be written."""
+    line = [sys.executable, "-m", "aelab.app", "task=results", f"hydra.run.dir={tmp_path}"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 1 and "aelab:" not in said and "Traceback" not in said, said

@@ -40,6 +40,10 @@ def main() -> None:
             _hydra_main()
     except Stopped as stop:
         sys.exit(signals.last_words(stop))
+    except BrokenPipeError:  # whoever reads what is printed, head say, has seen enough
+        with suppress(OSError):  # or Python would complain once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         line = one_line(error)
         if show_traceback or line is None:
@@ -63,6 +67,8 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
             name_in_sweep(cfg)
         with job_of_sweep() if is_multirun() else nullcontext():
             return TASKS[cfg.task](cfg, folder, overrides)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         line = one_line(error)
         if not is_multirun() and line is not None:
