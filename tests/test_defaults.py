@@ -21,7 +21,7 @@ MODELS = {
     "top_k": ([], ["l0 == 10", "dead_fraction < 0.1", "squared_error < 0.8"]),  # PCA with 10 units: 1.3
     "contractive": ([], ["squared_error < 0.9", "probe_error < 5"]),
     "vae": ([], ["elbo > -25", "kl > 2.5", "active_units >= 4"]),  # the mean image: -27.2
-    "flow_prior_vae": ([], ["elbo > -24.8", "kl > 2.5", "active_units >= 4"]),
+    "flow_prior_vae": (["train.epochs=50"], ["elbo > -24.8", "kl > 2.5", "active_units >= 4"]),
     "hierarchical_vae": ([], ["elbo > -25.4", "kl > 2.5", "active_units >= 4"]),
 }
 CHAINS = {
