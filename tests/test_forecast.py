@@ -86,3 +86,4 @@ def test_why_a_stage_that_was_run_was_a_new_one(capsys, tmp_path):
     one = aelab(capsys, "task=stages", store, f"why={second.stage('finetune')}").output
     assert f"nearest is {first.stage('finetune').name}" in " ".join(one.split())
     assert aelab(capsys, "task=stages", store, "why=nowhere").error[-1].startswith("aelab: why: there is no folder")
+    assert aelab(capsys, "task=stages", store, f"why={tmp_path}").error[-1].endswith("an ordinary run has no key")

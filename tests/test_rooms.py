@@ -8,7 +8,7 @@ import aelab
 
 SOURCE = Path(aelab.__file__).parent
 FLOORS = [  # from the door down; rooms of one floor do not know each other's neighbours above
-    {"app", "api", "sklearn", ""},
+    {"app", "api", "tasks", "sklearn", ""},
     {"sweep"},
     {"runs"},
     {"watch"},

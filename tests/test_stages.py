@@ -418,13 +418,15 @@ def test_a_stage_of_a_second_store_is_copied_once_and_that_store_is_left_alone(f
     assert {path: path.lstat().st_mtime_ns for path in also.rglob("*")} == before
 
 
-@pytest.mark.parametrize("wrong", ["cut", "other settings", "not finished"])
+@pytest.mark.parametrize("wrong", ["cut", "other settings", "no mapping", "not finished"])
 def test_what_is_not_whole_or_another_one_is_not_copied(folder, tmp_path, wrong):
     there = tmp_path / "also" / folder.name
     write_stage(there, 3.0)
     if wrong == "cut":
         content = (there / "last.ckpt").read_bytes()
         (there / "last.ckpt").write_bytes(content[: len(content) // 2])
+    elif wrong == "no mapping":
+        (there / "config.yaml").write_text(OmegaConf.to_yaml(CONFIG | {"data": "text"}))
     elif wrong == "other settings":
         (there / "config.yaml").write_text(OmegaConf.to_yaml(CONFIG | {"seed": 1}))
     else:

@@ -77,8 +77,10 @@ def why(run: Path, store: Path) -> list[Forecast]:
     """The same of what has been run: each stage of a chain's folder, or a single stage's."""
     if not run.exists():
         raise UserError(f"why: there is no folder {run}; give that of a chain or of a stage")
-    parts = sorted((run / "stages").glob("*-*"), key=lambda path: int(path.name.partition("-")[0]))
+    parts = sorted((run / "stages").glob("*-*"), key=lambda path: (len(path.name.partition("-")[0]), path.name))
     named = {path.name.partition("-")[2]: path.resolve() for path in parts} or {run.name: run.resolve()}
+    if not parts and not is_stage(run):
+        raise UserError(f"why: {run} is no chain's folder and no stage; an ordinary run has no key")
     found = []
     for name, folder in named.items():
         said = run_folder.read_settings(folder, "why")

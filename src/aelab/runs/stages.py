@@ -54,7 +54,8 @@ def of_weights(config: dict[str, Any]) -> dict[str, Any]:
     relevant = that_change("weights", config)
     for said_otherwise in ("below", "chain"):  # by the key of the stage below, and by the config itself
         relevant.pop(said_otherwise, None)
-    relevant.get("data", {}).pop("source", None)  # the fingerprint stands for it
+    if isinstance(data := relevant.get("data"), dict):  # in another's store it may be anything
+        data.pop("source", None)  # the fingerprint stands for it
     return relevant
 
 
