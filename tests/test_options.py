@@ -353,7 +353,7 @@ HELD = {
     "data:encoding": "test_table.py::test_however_it_is_written_it_is_the_same_table",
     "data:crop": "test_images.py::test_a_centred_piece_is_not_stretched",
     "chain:store": "test_chain.py::test_another_fine_tuning_finds_the_pretraining",
-    "chain:also": "test_stages.py::test_a_stage_of_a_second_store_is_copied_once_and_that_store_is_left_alone",
+    "chain:also": "test_second_store.py::test_a_stage_of_a_second_store_is_copied_once_and_that_store_is_left_alone",
     "chain:fresh": "test_chain_kill.py::test_a_fresh_chain_that_is_killed_keeps_the_old_stages",
     "chain:baseline": "test_chain.py::test_baseline_is_the_same_net_without_pretraining",
 }

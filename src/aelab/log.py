@@ -101,8 +101,10 @@ def phase(what: str) -> Iterator[None]:
             print(ERASED, end="", flush=True)
 
 
-def place(path: Path) -> str:
-    """``path`` as it is typed from here."""
+def place(path: Path | str) -> str:
+    """``path`` as it is typed from here; a URL, which is no ``Path``, as it is."""
+    if isinstance(path, str):
+        return path
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

@@ -22,7 +22,7 @@ from aelab.config.targets import packages
 from aelab.errors import UserError
 from aelab.results import report
 from aelab.runs import folder as run_folder
-from aelab.runs import stages
+from aelab.runs import second_store, stages
 from aelab.runs.chain_keys import of_run, own_groups, refuse_what_reaches_no_stage
 from aelab.runs.plan import Plan, plan
 from aelab.runs.precision import settle
@@ -73,7 +73,7 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
             plans[number] = stage._replace(config=values_of(stage.config))
             settle(plans[number].config["hardware"])
     rehearse(plans, sources, folder)
-    also_of(cfg)
+    second_store.of(cfg)
     if cfg.dry:
         report.print_forecasts(forecasts(plans, sources, cfg, folder), command.job)
         return {}
@@ -91,6 +91,8 @@ def run_stages(
 
     done: dict[str, Stage] = {}
     bare = cache(lambda *words: compose([*words]))  # stages of one kind share it
+    also = second_store.of(cfg)
+    bring = also.bring if also is not None else lambda *_: None
     main = main_of(plans)
     for number, stage in enumerate(plans, 1):
         with speaking_of(stage):
@@ -98,7 +100,7 @@ def run_stages(
             data, of_all = sources.of(plain(wanted.cfg.data)), f"stage {number}/{len(plans)}"
             run_here = partial(run_stage, wanted.cfg, stage, command, bare, data, of_all)
             say = partial(report.say, f"{of_all} {stage.name}:")
-            done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say, also_of(cfg))
+            done[stage.name] = stages.find_or_run(place, wanted, cfg.chain.fresh, run_here, say, bring)
         if done[stage.name].found:
             say(f"found in {place}")
             if not command.of_sweep:  # whose jobs find the same stages over and over
@@ -131,16 +133,6 @@ def wanted_of(
     return wanted, Path(cfg.chain.store).expanduser() / f"{stage.options.get('model', stage.name)}-{key}"
 
 
-def also_of(cfg: DictConfig) -> Path | None:
-    """The second store, which is only read. Raises ``UserError`` where there is none."""
-    if cfg.chain.get("also") is None:
-        return None
-    also = Path(cfg.chain.also).expanduser()
-    if not also.is_dir():
-        raise UserError(f"chain.also: there is no folder {also}; give another store of stages, or null")
-    return also
-
-
 def forecasts(plans: list[Plan], sources: "Sources", cfg: DictConfig, folder: Path) -> list["Forecast"]:
     """Of each stage what running the chain would do, and why; nothing is trained or written."""
     from aelab.runs.forecast import forecast
@@ -150,7 +142,7 @@ def forecasts(plans: list[Plan], sources: "Sources", cfg: DictConfig, folder: Pa
     for stage in plans:
         wanted, place = wanted_of(stage, plans, done, sources, cfg, folder)
         done[stage.name] = Stage(place, wanted.key, {}, {}, found=False)
-        found.append(forecast(stage.name, place, wanted, cfg.chain.fresh, also_of(cfg)))
+        found.append(forecast(stage.name, place, wanted, cfg.chain.fresh, second_store.of(cfg)))
     return found
 
 

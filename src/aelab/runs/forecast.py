@@ -12,6 +12,7 @@ from aelab.runs import folder as run_folder
 from aelab.runs import stages
 from aelab.runs.plan import Plan
 from aelab.runs.rehearsal import rehearse
+from aelab.runs.second_store import SecondStore
 from aelab.runs.sources import Sources
 from aelab.runs.store import is_stage
 
@@ -26,15 +27,15 @@ class Forecast(NamedTuple):
 
     name: str
     what: str
-    place: Path
+    place: Path | str
     why: str
 
 
-def forecast(name: str, place: Path, wanted: stages.Wanted, fresh: bool, also: Path | None) -> Forecast:
+def forecast(name: str, place: Path, wanted: stages.Wanted, fresh: bool, also: SecondStore | None) -> Forecast:
     """Of a stage whose folder is ``place``; nothing is written."""
     state = "absent" if fresh else stages.state_of(place, wanted)
-    if state == "absent" and not fresh and also is not None and stages.is_there(also / place.name, wanted):
-        return Forecast(name, "to copy", also / place.name, "")
+    if state == "absent" and not fresh and also is not None and also.has(place.name, wanted):
+        return Forecast(name, "to copy", also.where(place.name), "")
     why = why_new(place, plain(wanted.cfg)) if state == "absent" and not fresh else ""
     return Forecast(name, WORDS[state], place, why)
 

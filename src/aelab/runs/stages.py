@@ -70,11 +70,11 @@ def find_or_run(
     fresh: bool,
     run: Callable[[Path, bool], Any],
     say: Callable,
-    also: Path | None = None,
+    bring: Callable[[Path, Wanted], Path | str | None] = lambda *_: None,
 ) -> Stage:
     """The stage in ``folder``: as it is when it is whole, else run there, going on where it was killed.
 
-    One that is absent is copied from the store ``also`` where it is whole there.
+    ``bring(folder, wanted)`` may put one there that is absent, and says where it is from.
 
     ``run(folder, resume)`` does the run; a stage whose training is over is resumed only to be measured. Of several
     processes that want the stage at once one runs it, the others wait. ``fresh`` runs it beside the old one, which it
@@ -88,9 +88,8 @@ def find_or_run(
             say("another process is at this stage; waiting for it")
         with locks.alone(lock):
             recover(folder)
-            if also is not None and not fresh and not folder.exists() and is_there(also / folder.name, wanted):
-                copy(also / folder.name, folder)
-                say(f"copied from {also / folder.name}")
+            if not fresh and not folder.exists() and (there := bring(folder, wanted)):
+                say(f"copied from {there}")
             place = folder.with_name(f"{folder.name}.fresh") if fresh else folder
             state = state_of(place, wanted)
             found = state in ("finished", "unmeasured") and not fresh
@@ -120,22 +119,6 @@ def find_or_run(
             raise
         reason = f"cannot write {where or folder.parent} ({error.strerror})"
         raise UserError(f"chain.store: {reason}; free space or give another folder") from error
-
-
-def is_there(folder: Path, wanted: Wanted) -> bool:
-    """Whether a folder of another store, its files as they were written, holds the weights that are ``wanted``."""
-    if state_of(folder, wanted) not in ("finished", "unmeasured"):
-        return False
-    said = run_folder.read_settings(folder, "chain.also")
-    return of_weights(said) == of_weights(plain(wanted.cfg))  # its name says so too, and anybody may give a name
-
-
-def copy(there: Path, here: Path) -> None:
-    """Copy a stage, whole or not at all, and no link in it: that may lead anywhere."""
-    part = here.with_name(f".{here.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(there, part, ignore=lambda place, names: [n for n in names if (Path(place) / n).is_symlink()])
-    part.rename(here)
 
 
 def lock_of(folder: Path) -> Path:
