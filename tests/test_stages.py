@@ -21,7 +21,7 @@ from aelab.errors import UserError
 from aelab.rbm.layer import Layer, save_layers
 from aelab.results import report
 from aelab.results.report import ago
-from aelab.runs import stages, store
+from aelab.runs import chain, stages, store
 from aelab.runs.sources import Sources
 from aelab.runs.stages import Wanted, find_or_run, key_of, state_of
 
@@ -396,3 +396,25 @@ def test_what_was_not_used_for_long_goes_first(full_store):
     Runs().find(old)
     assert store.stands_for("3d", store.entries(full_store)) == [middle.name]
     assert store.stands_for("7 days", store.entries(full_store)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "reason"),
+    [
+        ("ext4", "rw,relatime", None),
+        ("nfs4", "rw,vers=4.2,local_lock=none,addr=10.0.0.1", None),
+        ("nfs", "rw,vers=3,nolock,local_lock=all", "nfs, nolock"),
+        ("nfs4", "rw,vers=4.2,local_lock=flock", "nfs4, local_lock=flock"),
+        ("fuse.sshfs", "rw,user_id=0", "fuse.sshfs"),
+    ],
+)
+def test_a_store_whose_locks_hold_on_one_machine_only_is_said(tmp_path, monkeypatch, capsys, kind, options, reason):
+    store = tmp_path / "a store"
+    escaped = str(store).replace(" ", "\\040")
+    lines = ["/dev/a / ext4 rw,nolock 0 0", f"b {tmp_path} fuse.sshfs rw 0 0", f"c {escaped} {kind} {options} 0 0"]
+    (tmp_path / "mounts").write_text("".join(f"{line}\n" for line in lines))
+    monkeypatch.setattr(locks, "MOUNTS", tmp_path / "mounts")
+    assert locks.only_here(store / "not yet there") == reason
+    chain.warn_of_other_machines(store)
+    said = capsys.readouterr()
+    assert ("chain.store" in said.out + said.err) == (reason is not None)

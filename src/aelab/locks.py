@@ -1,9 +1,10 @@
 """Locks that the kernel lets go when their holder dies, however it dies: so a killed job is known at once.
 
 Each is held by one process, on a file of its own. A lock held through a timestamp or a heartbeat needs a guess at how
-long is too long.
+long is too long. In a folder that machines share the lock is the server's, also NFS's, unless it is mounted otherwise.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 ASKING_SECONDS = 0.02  # whoever only asks whether a lock is held has it for much less
+MOUNTS = Path("/proc/self/mounts")  # of Linux: device, folder, file system, options
+# File systems, and options of others, whose locks hold among the processes of one machine only.
+LOCAL_TYPES = ("fuse.sshfs", "9p", "vboxsf", "prl_fs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone")
+LOCAL_OPTIONS = ("nolock", "local_lock=all", "local_lock=flock", "nobrl", "localflock")
 TAKING_SECONDS = 10.0  # so whoever wants it is not turned away by one who asks, on a machine with too much to do
 
 
@@ -46,6 +51,26 @@ def is_held(path: Path) -> bool:
     if lock is not None:
         lock.release()
     return lock is None
+
+
+def only_here(path: Path) -> str | None:
+    """Why a lock in ``path`` keeps no other machine out that has the folder too, as ``nfs4, nolock``; None: it does.
+
+    Said by the mounts of Linux; elsewhere, and of an ordinary disk, None.
+    """
+    if not MOUNTS.is_file():
+        return None
+    place, nearest = path.expanduser().resolve(), ("", "", "")
+    for line in MOUNTS.read_text(errors="replace").splitlines():
+        _, folder, kind, options, *_ = line.split()
+        folder = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), folder)  # a blank stands as \040
+        if place.is_relative_to(folder) and len(folder) >= len(nearest[0]):  # of two on one folder the later one counts
+            nearest = (folder, kind, options)
+    _, kind, options = nearest
+    if kind in LOCAL_TYPES:
+        return kind
+    local = next((option for option in options.split(",") if option in LOCAL_OPTIONS), None)
+    return f"{kind}, {local}" if local else None
 
 
 def of_job(sweep_folder: Path, number: int) -> Path:

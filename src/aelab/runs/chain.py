@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from aelab import files, log
+from aelab import files, locks, log
 from aelab.config.build import resolved, values_of
 from aelab.config.check import check
 from aelab.config.overrides import changes, plain, quoted
@@ -77,6 +77,7 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
     if cfg.dry:
         report.print_forecasts(forecasts(plans, sources, cfg, folder), command.job)
         return {}
+    warn_of_other_machines(Path(cfg.chain.store))
     with run_folder.claimed(folder, "hydra.run.dir"):
         begin(folder, cfg, command.given)
         with log.kept_in(folder):
@@ -114,6 +115,16 @@ def run_stages(
     record(folder, done, main, metrics, cfg, f"chain {command.choices['chain']} on {cfg.data.name}")
     report.print_chain(folder, done, main, metrics, how_to_look(done[main].folder))
     return metrics
+
+
+def warn_of_other_machines(store: Path) -> None:
+    """One line where two machines that share the store could be at one stage at once."""
+    reason = locks.only_here(store)
+    if reason is not None:
+        log.warn(
+            f"chain.store: {store} is on a file system ({reason}) whose locks hold on this machine only: where other "
+            "machines use it at the same time give each a store of its own, and chain.also=THIS_ONE to read it"
+        )
 
 
 def main_of(plans: list[Plan]) -> str:
