@@ -21,6 +21,7 @@ from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
 from aelab.loading import loading
+from aelab.runs import ranks
 from aelab.tasks import (
     compare_runs,
     list_stages,
@@ -99,8 +100,10 @@ def leave_no_empty(folder: Path) -> None:
 
 def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[float] | None:
     """One run, or a chain of them; returns its objective."""
-    folder, metrics = trained(cfg, folder, overrides)
-    if cfg.dry:
+    ranks.refuse_another_plan(cfg.hardware, is_multirun(), HydraConfig.get().runtime.choices["chain"])
+    with nullcontext() if ranks.is_first() else log.quietly(bars=False):
+        folder, metrics = trained(cfg, folder, overrides)
+    if cfg.dry or not ranks.is_first():
         return None
     if not is_multirun() and HydraConfig.get().runtime.choices["chain"] == "none":
         from aelab.files import read_json

@@ -19,21 +19,24 @@ from aelab import files, log, signals
 from aelab.clock import STARTED
 from aelab.errors import Pruned, Stopped, UserError
 from aelab.runs import folder as run_folder
+from aelab.runs import ranks
 from aelab.runs.precision import settle
 
 PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
 
 
 def run(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> dict[str, float]:
-    """Train as ``cfg`` says in ``folder``, in this process or, for several devices, in one of their own.
+    """Train as ``cfg`` says in ``folder``, in this process or, for several devices, in processes of their own.
 
     ``source`` are the samples of ``cfg.data``, where they were read already. Returns the final metrics. Raises
     ``UserError`` for anything a person can mend.
     """
+    if not ranks.is_first():
+        return train(cfg, folder, command, source)
     with run_folder.claimed(folder, "hydra.run.dir" if cfg.resume is None else "resume"):
         if cfg.resume is None and run_folder.holds_a_run(folder):
             raise UserError(f"hydra.run.dir: {folder} holds a run; choose another, or go on with resume={folder}")
-        if cfg.hardware.devices == 1 and cfg.hardware.num_nodes == 1:
+        if ranks.from_torchrun() or (cfg.hardware.devices == 1 and cfg.hardware.num_nodes == 1):
             return train(cfg, folder, command, source)
         check_devices(cfg)
         return run_ranks(cfg, folder, command)
