@@ -124,11 +124,11 @@ def test_a_launcher_that_is_not_installed_says_what_to_install():
 
     from hydra_plugins.aelab.missing import MissingLauncher, register
 
-    register({"no_such_package": {"no_such_launcher": {"n_jobs": -1}}})
+    register("parallel", "no_such_package", {"no_such_launcher": {"n_jobs": -1}})
     node = ConfigStore.instance().repo["hydra"]["launcher"]["no_such_launcher.yaml"].node
     assert node._target_ == "hydra_plugins.aelab.missing.MissingLauncher"
     with pytest.raises(UserError, match=r'hydra/launcher=no_such_launcher: .*pip install "aelab\[parallel\]"'):
-        MissingLauncher(option=node.option, n_jobs=node.n_jobs).setup()
+        MissingLauncher(**{key: value for key, value in node.items() if key != "_target_"}).setup()
 
 
 def test_the_summary_run_has_the_table_and_the_pictures(jobs, tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab import log, signals
 from aelab.config.overrides import said, typed
@@ -38,6 +38,9 @@ def jobs_at_once(launcher: DictConfig, n_jobs: int) -> int:
         return 0
     if name == "LocalLauncher":  # submitit_local starts everything it is given
         return n_jobs
+    if name == "RayLauncher":  # one job per core that Ray counts, of this machine or of a cluster that is there
+        init = launcher.ray.init
+        return 0 if init.get("address") else min(n_jobs, init.get("num_cpus") or cores())
     asked = launcher.get("n_jobs", 1)
     return min(n_jobs, asked if asked > 0 else max(1, cores() + 1 + asked))  # joblib: -1 is all cores, -2 all but one
 
@@ -69,8 +72,18 @@ def launch(
             importlib.import_module("pytorch_lightning")
     elif together > 1:
         log.say(f"{together} at once, each in a process that loads PyTorch first")
+    if "ray" in config.hydra.launcher:  # its workers have the environment that they were started with
+        tell_workers(launcher, environment)
     with env_override(environment):
         return launcher.launch(batch, initial_job_idx=first_number)
+
+
+def tell_workers(launcher: Any, environment: dict[str, str]) -> None:
+    """Have Ray give its workers, on whichever machine, ``environment``, but for what a person has said there."""
+    init = launcher.ray_cfg.init
+    with open_dict(init):
+        said = init.setdefault("runtime_env", {})
+        said["env_vars"] = environment | dict(said.get("env_vars") or {})
 
 
 def goes_on(config: DictConfig, in_same_folder: bool) -> AbstractContextManager[None]:
