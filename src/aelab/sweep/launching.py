@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from aelab import log, signals
 from aelab.config.overrides import said, typed
@@ -73,17 +73,24 @@ def launch(
     elif together > 1:
         log.say(f"{together} at once, each in a process that loads PyTorch first")
     if "ray" in config.hydra.launcher:  # its workers have the environment that they were started with
-        tell_workers(launcher, environment)
+        join_ray(launcher, environment)
     with env_override(environment):
         return launcher.launch(batch, initial_job_idx=first_number)
 
 
-def tell_workers(launcher: Any, environment: dict[str, str]) -> None:
-    """Have Ray give its workers, on whichever machine, ``environment``, but for what a person has said there."""
-    init = launcher.ray_cfg.init
-    with open_dict(init):
-        said = init.setdefault("runtime_env", {})
-        said["env_vars"] = environment | dict(said.get("env_vars") or {})
+def join_ray(launcher: Any, environment: dict[str, str]) -> None:
+    """Have Ray give its workers, on whichever machine, ``environment``, but for what a person has said there.
+
+    A cluster that is there is joined here: the launcher sizes the store of a Ray of its own, which a cluster refuses.
+    """
+    import ray
+
+    init: Any = OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)
+    said = init.setdefault("runtime_env", {})
+    said["env_vars"] = environment | (said.get("env_vars") or {})
+    if init.get("address"):
+        ray.init(**init)
+    launcher.ray_cfg.init = init
 
 
 def goes_on(config: DictConfig, in_same_folder: bool) -> AbstractContextManager[None]:
