@@ -56,7 +56,7 @@ def over_seeds(title: str, x: str, series: Sequence[Series], y: str = "objective
     places = sorted({place for line in series for place in line.points}, key=by_size)
     colours, dashes = styles(series)
     aside = ASIDE * (np.arange(len(series)) - (len(series) - 1) / 2)
-    handles = [draw(axes[0], line, places, *style) for line, *style in zip(series, colours, dashes, aside)]
+    handles = [draw(axes[0], line, places, *how) for line, how in zip(series, zip(colours, dashes, aside))]
     values = [value for line in series for by_seed in line.points.values() for value in by_seed.values()]
     if errors and spans_decades(values):
         logarithmic(axes[0], "y", values)
