@@ -142,13 +142,13 @@ def test_the_page_of_the_history_has_the_pictures_of_the_sweeps_that_are_there(t
         (sweep / study.name / "0").mkdir(parents=True)
         imsave(sweep / study.name / f"{study.picture}.png", np.zeros((4, 4, 3)))
         (sweep / study.name / "0" / "config.yaml").write_text(f"model: {{}}\nstudy: {{name: {study.name}}}\n")
-        board = "place,test/class_error,test/class_error sd,seed,status,folder\n1,2.5,,0,done,0\n,2.5,0.25,all,mean,\n"
+        board = "test/class_error,test/class_error sd,test/class_error n,seed,folder\n2.5,,,0,0\n2.5,0.25,3,all,\n"
         (sweep / study.name / "leaderboard.csv").write_text(board)
     out = tmp_path / "history.html"
     outcome = aelab(capsys, "task=report", f"runs={sweep}/*", f"out={out}")
     assert outcome.status == 0, outcome.error
     text = out.read_text()
-    assert text.count("<img") == len(studies) and text.count('<td class="number">0.25</td>') == len(studies)
+    assert text.count("<img") == len(studies) and text.count("2.50 ± 0.25 (3)") == len(studies)
     for study in studies:
         assert escape(study.says) in text and escape(study.command) in text
         place = text.index(escape(f"{study.year}  {study.title}"))

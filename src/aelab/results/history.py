@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aelab.errors import UserError
+from aelab.results import tables
 from aelab.results.page.document import Cell, Section, Table, document
 
 REPEATS = ("seed", "data.fold")  # keys that only repeat a run, to see how a result spreads
@@ -239,15 +240,27 @@ def _of_paper(paper: Paper, found: Measured | None, picture: Path | None) -> Sec
 
 
 def _of_study(study: Study, folder: Path) -> Section:
-    with (folder / "leaderboard.csv").open(newline="") as file:
-        columns, *rows = csv.reader(file)
-    shown = [i for i, name in enumerate(columns) if name not in ("place", "seconds", "status", "folder", *REPEATS)]
-    means: list[list[Cell]] = [[number(row[i]) for i in shown] for row in rows if row[columns.index("folder")] == ""]
-    picture = folder / f"{study.picture}.png"
-    return Section(
-        f"{study.year}  {study.title}", study.says, study.command,
-        Table([columns[i] for i in shown], means) if means else None, pictures=[picture] if picture.exists() else [],
-    )  # fmt: skip
+    means, picture = _means(folder / "leaderboard.csv"), folder / f"{study.picture}.png"
+    table = Table([*means[0]], [[*row.values()] for row in means]) if means else None
+    pictures = [picture] if picture.exists() else []
+    return Section(f"{study.year}  {study.title}", study.says, study.command, table, pictures=pictures)
+
+
+def _means(leaderboard: Path) -> list[dict[str, Cell]]:
+    """The rows of means over seeds or folds, the settings and mean ± standard deviation of each objective."""
+    with leaderboard.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row["folder"]]
+    spreads = [name for name in (rows[0] if rows else ()) if f"{name} sd" in rows[0]]
+    hidden = {"place", "seconds", "status", "folder", *REPEATS}
+    hidden |= {f"{name} {part}" for name in spreads for part in ("sd", "n")}
+    return [{name: _cell_of(row, name) for name in row if name not in hidden} for row in rows]
+
+
+def _cell_of(row: dict[str, str], name: str) -> Cell:
+    if f"{name} sd" not in row:
+        return number(row[name])
+    sd = row[f"{name} sd"]
+    return tables.cell(tables.Spread(float(row[name]), float(sd) if sd else None, int(row[f"{name} n"])))
 
 
 def number(text: str) -> str | float | None:
