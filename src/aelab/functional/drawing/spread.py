@@ -70,7 +70,12 @@ def over_seeds(title: str, x: str, series: Sequence[Series], y: str = "objective
     words = [str(place) for place in places] if not all(map(_numeric, places)) else []
     for axis in axes:
         value_ticks(axis, np.asarray(range(len(words)) if words else places, dtype=float), words)
-    legend(sheet, [handle for level in (False, True) for handle, line in zip(handles, series) if line.level == level])
+    columns = 2 if len(pairs) > 1 else len(series)
+    legend(
+        sheet,
+        [handle for level in (False, True) for handle, line in zip(handles, series) if line.level == level],
+        columns,
+    )
     return sheet
 
 
@@ -171,7 +176,7 @@ def learning_curves_over_seeds(title: str, panels: Mapping[str, Mapping[str, Seq
             room = 0.05 * (max(values) - min(values) or 1.0)
             axis.set_ylim(min(values) - room, max(values) + room)
     if len(names) > 1:
-        legend(sheet, axes[0].get_legend_handles_labels()[0])
+        legend(sheet, axes[0].get_legend_handles_labels()[0], len(names))
     return sheet
 
 
@@ -209,9 +214,9 @@ def beside(names: Sequence[str], wide: float) -> int:
     return max(1, int((wide - 0.2) / (longest * EM * SMALL / 72 + 0.5)))
 
 
-def legend(sheet: Sheet, handles: Sequence[Any]) -> None:
-    """Below the plots, where it lies on nothing."""
-    ncols = beside([handle.get_label() for handle in handles], sheet.get_size_inches()[0])
+def legend(sheet: Sheet, handles: Sequence[Any], columns: int) -> None:
+    """Below the plots, where it lies on nothing, in so many ``columns`` or as many as fit."""
+    ncols = min(columns, beside([handle.get_label() for handle in handles], sheet.get_size_inches()[0]))
     sheet.legend(handles=handles, loc="outside lower center", fontsize=SMALL, ncols=ncols)
 
 
