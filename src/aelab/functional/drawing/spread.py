@@ -70,12 +70,8 @@ def over_seeds(title: str, x: str, series: Sequence[Series], y: str = "objective
     words = [str(place) for place in places] if not all(map(_numeric, places)) else []
     for axis in axes:
         value_ticks(axis, np.asarray(range(len(words)) if words else places, dtype=float), words)
-    columns = 2 if len(pairs) > 1 else len(series)
-    legend(
-        sheet,
-        [handle for level in (False, True) for handle, line in zip(handles, series) if line.level == level],
-        columns,
-    )
+    levels_last = sorted(range(len(series)), key=lambda i: series[i].level)
+    legend(sheet, [handles[i] for i in levels_last], 2 if len(pairs) > 1 else len(series))
     return sheet
 
 
