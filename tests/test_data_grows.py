@@ -10,7 +10,7 @@ from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
 from aelab.config.build import build
 from aelab.data.arrays import Arrays
-from aelab.functional.drawing.comparison import difference, over_seeds
+from aelab.functional.drawing.spread import difference, over_seeds
 from aelab.runs import folder as run_folder
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, read_jobs
@@ -29,7 +29,7 @@ def board(tmp_path, jobs, objectives):
 def test_the_experiment_shares_pretraining_and_draws_both_lines(capsys, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "aelab.functional.drawing.comparison.over_seeds", lambda *given: drawn.append(over_seeds(*given)) or drawn[-1]
+        "aelab.functional.drawing.spread.over_seeds", lambda *given: drawn.append(over_seeds(*given)) or drawn[-1]
     )
     sweep = tmp_path / "sweep"
     outcome = run_command(
@@ -83,8 +83,8 @@ def test_other_settings_are_lines_of_their_own_and_missing_jobs_are_left_out(tmp
     assert difference(*series).points == {1: {0: 0, 1: 0}, 2: {0: 0}}
 
 
-@pytest.mark.parametrize("jobs", [["n=1 c=2", "n=2 c=2"], ["act=a seed=0", "act=b seed=1"], ["seed=0", "seed=1"]])
-def test_nothing_is_drawn_without_seeds_or_a_numeric_setting(tmp_path, jobs):
+@pytest.mark.parametrize("jobs", [["n=1 c=2", "n=2 c=2"], ["seed=0", "seed=1"]])
+def test_nothing_is_drawn_without_seeds_or_a_setting(tmp_path, jobs):
     assert series_of(board(tmp_path, [(job, [1.0]) for job in jobs], ["loss"])) is None
 
 

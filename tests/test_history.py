@@ -4,8 +4,10 @@ import json
 from html import escape
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import aelab
+from matplotlib.image import imsave
 
 from aelab.app import CONF
 from aelab.errors import UserError
@@ -18,6 +20,7 @@ from aelab.results.history import (
     paper_of,
     read_measured,
     read_papers,
+    read_studies,
     rows,
     status,
     with_table,
@@ -127,6 +130,31 @@ def test_the_history_is_one_page_year_by_year_with_the_pictures_of_the_runs_that
     for name, found in read_measured(CONF / "measured.json").items():
         assert escape(found.command) in text and ours(found) in text, name
     assert aelab(capsys, "task=report").status == 1
+
+
+def test_the_page_of_the_history_has_the_pictures_of_the_sweeps_that_are_there(tmp_path, capsys):
+    """At their year, with what there is to see, the command, and the means over seeds."""
+    studies = read_studies(CONF / "experiment")
+    assert {"dose_of_pretraining", "why_pretraining"} <= {study.name for study in studies}
+    assert all((CONF / "experiment" / f"{study.name}.yaml").exists() for study in studies)
+    sweep = tmp_path / "sweep"
+    for study in studies:
+        (sweep / study.name / "0").mkdir(parents=True)
+        imsave(sweep / study.name / f"{study.picture}.png", np.zeros((4, 4, 3)))
+        (sweep / study.name / "0" / "config.yaml").write_text(f"model: {{}}\nstudy: {{name: {study.name}}}\n")
+        board = "test/class_error,test/class_error sd,test/class_error n,seed,folder\n2.5,,,0,0\n2.5,0.25,3,all,\n"
+        (sweep / study.name / "leaderboard.csv").write_text(board)
+    out = tmp_path / "history.html"
+    outcome = aelab(capsys, "task=report", f"runs={sweep}/*", f"out={out}")
+    assert outcome.status == 0, outcome.error
+    text = out.read_text()
+    assert text.count("<img") == len(studies) and text.count("2.50 ± 0.25 (3)") == len(studies)
+    for study in studies:
+        assert escape(study.says) in text and escape(study.command) in text
+        place = text.index(escape(f"{study.year}  {study.title}"))
+        for paper in read_papers(CONF / "experiment"):
+            other = text.index(escape(f"{paper.year}  {paper.system}, {paper.data}"))
+            assert (other < place) is (paper.year <= study.year)
 
 
 def test_a_figure_is_measured_again_from_its_weights_or_by_its_command(tmp_path, capsys, monkeypatch):

@@ -311,6 +311,7 @@ HELD = {
     "config:direction": "test_optuna_sweeper.py::test_every_objective_has_a_direction",
     "config:run": "test_page.py::test_the_command_writes_a_page",
     "config:paper": "test_history.py::test_runs_become_figures_and_a_table",
+    "config:study": "test_history.py::test_the_page_of_the_history_has_the_pictures_of_the_sweeps_that_are_there",
     "config:out": "test_page.py::test_the_command_writes_a_page",
     "config:result": "test_history.py::test_a_figure_is_measured_again_from_its_weights_or_by_its_command",
     "config:runs": "test_compare.py::test_runs_are_told_apart_by_what_differs",

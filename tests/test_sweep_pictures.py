@@ -1,6 +1,7 @@
 """Pictures of a sweep: readable at any number of runs, whatever its settings are."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ from helpers import aelab
 from matplotlib.image import imread, imsave
 
 from aelab.config.overrides import shortest
-from aelab.functional.drawing.comparison import Series, over_seeds
 from aelab.functional.drawing.settings import Setting, against_settings, fences, parallel_coordinates
+from aelab.functional.drawing.spread import Series, learning_curves_over_seeds, mean_and_spread, over_seeds
 from aelab.results.figures import Style
 from aelab.sweep.board import Board
+from aelab.sweep.curves import curves_of
 from aelab.sweep.jobs import Job, Sweep
-from aelab.sweep.pictures import draw
-from aelab.sweep.seeds import enough, mean_rows
+from aelab.sweep.pictures import draw, figure_of, over_repeats
+from aelab.sweep.seeds import enough, mean_rows, series_of
 
 LONG = "chain.finetune.data.source.a_setting_with_a_rather_long_name"
 
@@ -82,6 +84,129 @@ def test_seeds_are_readable(n):
     points = {x: {seed: float(x + seed) for seed in range(3)} for x in (30, 100, 300, 1000)}
     series = [Series(f"test/error_of_something, act={i}", points) for i in range(n)]
     assert_readable(over_seeds("Over seeds", "train_size", series), f"{n} series")
+
+
+ERRORS = ["test/class_error", "test/scratch_class_error"]
+
+
+def board_of(tmp_path, said: dict[str, list[float]], objectives, direction="minimize") -> Board:
+    """Jobs by what they were asked and gave; one that gave nothing has failed."""
+    jobs = [
+        Job(i, tmp_path / str(i), asked.split(), "done" if values else "failed", values, 1.0, "")
+        for i, (asked, values) in enumerate(said.items())
+    ]
+    return Board(jobs, objectives, direction)
+
+
+def doses(tmp_path, epochs=(0, 1, 4, 16, 64), labels=(1000, 30), seeds=(0, 1)) -> Board:
+    """Epochs of pretraining × labels × seeds: an error that pretraining lowers, beside one that it cannot reach."""
+    said = {
+        f"layer.epochs={e} finetune.labels={n} seed={s}": [300 / n / (1 + e) + s, 200 / n + s]
+        for e in epochs for n in labels for s in seeds
+    }  # fmt: skip
+    return board_of(tmp_path, said, ERRORS)
+
+
+def test_what_the_axis_cannot_reach_is_a_level_in_its_group_s_colour_and_zero_a_step_of_the_axis(tmp_path):
+    x, series = series_of(doses(tmp_path))
+    assert x == "layer.epochs"
+    assert [(line.group, line.level) for line in series] == [
+        ("labels=30", False), ("labels=30", True), ("labels=1000", False), ("labels=1000", True),
+    ]  # fmt: skip
+    sheet = over_seeds("Dose", x, series, "error, %", errors=True)
+    assert_readable(sheet, "dose")
+    errors, differences = sheet.axes
+    levels = [line for line in errors.lines if line.get_linestyle() == "--"]
+    assert [float(line.get_ydata()[0]) for line in levels] == [200 / 30 + 0.5, 0.2 + 0.5]
+    curves = [bars.lines[0] for bars in errors.containers]
+    assert [line.get_color() for line in levels] == [line.get_color() for line in curves]
+    assert [bars.lines[0].get_color() for bars in differences.containers] == [line.get_color() for line in curves]
+    np.testing.assert_allclose(differences.containers[0].lines[0].get_ydata()[0], 200 / 30 - 300 / 30)
+    assert errors.get_yscale() == "log" and errors.get_xscale() == "symlog"
+    assert list(errors.get_xticks()) == [0, 1, 4, 16, 64]
+    places = errors.xaxis.get_transform().transform(np.array([0.0, 1.0, 4.0, 16.0, 64.0]))
+    np.testing.assert_allclose(np.diff(places), places[1])
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [{"epochs": (0, 1)}, {"epochs": (4,)}, {"labels": (30,)}, {"seeds": (0,)}, {"labels": (30, 50, 70, 90, 110)}],
+)
+def test_odd_sweeps_over_seeds_are_readable(tmp_path, kept):
+    board = doses(tmp_path, **{"seeds": (0, 1, 2)} | kept)
+    if len(board.jobs) > 3:
+        board.jobs[0].status, board.jobs[0].values = "failed", []
+    for name, sheet in over_repeats(board).items():
+        sheet.sign("sweep x")
+        assert_readable(sheet, f"{kept}: {name}")
+
+
+def test_words_stand_beside_each_other_and_no_line_joins_them(tmp_path):
+    said = {
+        f"model/recipe={r} act={a} seed={s}": [len(r) + s] for r in ("cd", "tempered") for a in "xy" for s in (0, 1)
+    }
+    board = board_of(tmp_path, said, ["val/loss"])
+    x, series = series_of(board)
+    assert x == "model/recipe" and [line.name for line in series] == ["val/loss, act=x", "val/loss, act=y"]
+    sheet = over_repeats(board)["seeds"]
+    assert_readable(sheet, "words")
+    axes, difference = sheet.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["cd", "tempered"]
+    assert all(bars.lines[0].get_linestyle() == "None" for bars in axes.containers)
+    assert difference.get_ylabel() == "act=y\n− act=x"
+
+
+def test_objectives_that_are_one_figure_are_named_in_words():
+    assert figure_of(ERRORS) == "classification error, %"
+    assert figure_of(["val/explained_variance", "val/pca_explained_variance"]) == "variance explained, of 1"
+    assert figure_of(["test/loss", "test/knn_error"]) == "test/loss and test/knn_error"
+    assert figure_of(["y"]) == "y"
+
+
+def test_a_sweep_over_seeds_alone_has_its_learning_curves(tmp_path):
+    """Of a chain those of the stage that it is about, and of the one beside it."""
+    plain, chain = (board_of(tmp_path / name, {"seed=0": [1.0], "seed=1": [2.0]}, ["y"]) for name in ("run", "chain"))
+    for job in plain.jobs:
+        write_history(job.folder, job.number)
+    unit = ", nats per sample"
+    assert curves_of(plain) == {
+        f"training loss{unit}": {"": [[4.0, 3.0], [5.0, 4.0]]},
+        f"validation loss{unit}": {"": [[8.0, 6.0], [10.0, 8.0]]},
+    }
+    for job in chain.jobs:
+        for number, stage in enumerate(("rbm", "main", "other"), 1):
+            write_history(job.folder / "stages" / f"{number}-{stage}", number)
+        (job.folder / "config.yaml").write_text("chain: {rbm: {}, main: {}, other: {baseline: true}}\n")
+        about = {"last": "main", "stages": dict.fromkeys(("rbm", "main", "other"))}
+        (job.folder / "chain.json").write_text(json.dumps(about))
+    panels = curves_of(chain)
+    assert panels[f"training loss{unit}"] == {"main": [[6.0, 5.0]] * 2, "other": [[7.0, 6.0]] * 2}
+    (path,) = [path for path in draw(chain, tmp_path, Style("png", 60)) if path.stem == "curves"]
+    assert imread(path).size
+    more = board_of(tmp_path / "run", {"seed=0 n=1": [1.0], "seed=1 n=2": [2.0]}, ["y"])
+    assert curves_of(more) is None and curves_of(board_of(tmp_path, {"seed=0": [1.0]}, ["y"])) is None
+
+
+def write_history(folder, more: float) -> None:
+    folder.mkdir(parents=True)
+    rows = [f"{epoch},{4 + more - epoch},{2 * (4 + more - epoch)}" for epoch in (0, 1)]
+    (folder / "history.csv").write_text("\r\n".join(["epoch,train/loss,val/loss", *rows]) + "\r\n")
+
+
+def test_curves_are_means_over_the_seeds_that_reached_the_epoch():
+    mean, sd = mean_and_spread([[1.0, 2.0, np.nan, 4.0], [3.0, np.inf]])
+    np.testing.assert_allclose(mean, [2, 2, np.nan, 4])
+    np.testing.assert_allclose(sd, [2**0.5, 0, np.nan, 0])
+
+
+@pytest.mark.parametrize(("height", "together"), [(0.0, True), (50.0, False)])
+def test_curves_have_one_scale_where_their_values_meet(height, together):
+    lines = {name: [[5.0 + i, 4.0], [6.0 + i, 5.0]] for i, name in enumerate(("pretrained", "small"))}
+    high = {name: [[value + height for value in seed] for seed in seeds] for name, seeds in lines.items()}
+    sheet = learning_curves_over_seeds("Curves", {"training loss, nats": lines, "validation loss, nats": high})
+    assert_readable(sheet, "curves")
+    assert (sheet.axes[0].get_ylim() == sheet.axes[1].get_ylim()) is together
+    np.testing.assert_allclose(sheet.axes[0].lines[1].get_ydata(), [6.5, 4.5])
 
 
 def test_a_sweep_leaves_its_pictures_signed_and_in_the_format_asked_for(tmp_path):

@@ -7,10 +7,11 @@ from helpers import aelab as run_command
 from omegaconf import OmegaConf
 from tiny_chain import no_figures, quick  # noqa: F401 - a fixture
 
+from aelab.files import read_json
 from aelab.results import study_figures
 from aelab.results.statistics import by_layer
 from aelab.runs import folder as run_folder
-from aelab.runs.chain import baselines, draw_stages
+from aelab.runs.chain import beside, draw_stages
 from aelab.runs.epochs import Epochs
 from aelab.runs.stages import Stage
 
@@ -46,6 +47,9 @@ def test_the_gradient_dies_from_small_weights_and_lives_from_the_other_starts(ca
         assert norms[alive][0] > 1e4 * small[0], norms
         assert norms[alive][0] > 1e-3 * norms[alive][-1], norms
 
+    of_chain = read_json(folder / "metrics.json")
+    for name in STARTS[1:]:
+        assert of_chain[f"test/{name}_squared_error"] == read_json(runs[name] / "metrics.json")["test/squared_error"]
     assert (folder / "figures" / "gradients.png").read_bytes().startswith(b"\x89PNG")
     (figure,) = drawn
     start, lowest, loss = figure.axes
@@ -69,10 +73,7 @@ def test_one_stage_with_statistics_is_no_comparison(tmp_path, drawn):
     assert not drawn and (tmp_path / "figures" / "losses.png").exists()
 
 
-def test_a_chain_without_a_stage_called_scratch_has_logistic_pca_alone_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("aelab.runs.chain.logistic_pca_error", lambda *_: 7.0)
-    stage = Stage(tmp_path, "key", {"test/squared_error": 3.0}, {}, found=False)
-    assert baselines(None, None, {"pretrained": stage}, "pretrained") == {"test/logistic_pca_squared_error": 7.0}
-    scratch = stage._replace(metrics={"test/squared_error": 5.0})
-    both = baselines(None, None, {"finetune": stage, "scratch": scratch}, "finetune")
-    assert both == {"test/logistic_pca_squared_error": 7.0, "test/scratch_squared_error": 5.0}
+def test_a_stage_that_is_only_compared_with_gives_its_errors_under_its_name(tmp_path):
+    measured = {"test/squared_error": 3.0, "test/class_error": 2.0, "val/loss": 1.0}
+    compared = {"small": Stage(tmp_path, "key", measured, {}, found=False)}
+    assert beside(compared) == {"test/small_squared_error": 3.0, "test/small_class_error": 2.0}

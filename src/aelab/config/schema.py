@@ -146,6 +146,7 @@ class Config:
     interpolate: Interpolate = field(default_factory=Interpolate, metadata=role("nothing", noise=True))
     score: Score = field(default_factory=Score, metadata=role("nothing", noise=True))
     paper: dict[str, Any] | None = field(default=MISSING, metadata=role("nothing", noise=True))
+    study: dict[str, Any] | None = field(default=MISSING, metadata=role("nothing", noise=True))
 
 
 def register() -> None:

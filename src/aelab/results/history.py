@@ -4,14 +4,17 @@ An experiment carries the printed figure in its YAML, under ``paper``; what runs
 the command, the machine, the versions and the keys of the stages behind it. Nothing else is a source of the table.
 """
 
+import csv
 import hashlib
 import json
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aelab.errors import UserError
+from aelab.results import tables
 from aelab.results.page.document import Cell, Section, Table, document
 
 REPEATS = ("seed", "data.fold")  # keys that only repeat a run, to see how a result spreads
@@ -52,15 +55,45 @@ class Measured(NamedTuple):
     parts: dict[str, str] = {}  # of the last run: root key of its config that can change weights → hash of what it said
 
 
-def read_papers(folder: Path) -> list[Paper]:
-    """The ``paper`` of every experiment in conf/experiment, by year."""
+class Study(NamedTuple):
+    """A sweep that the history's page shows where its folder is there: its picture, and what there is to see on it."""
+
+    name: str
+    year: int
+    title: str
+    says: str  # a sentence
+    picture: str  # a figure of the sweep, by its file's name
+    command: str
+
+
+def read_studies(folder: Path) -> list[Study]:
+    """The ``study`` of every experiment in conf/experiment, by year."""
+    studies = []
+    for path in sorted(folder.glob("*.yaml")):
+        node = said_of(path).get("study")
+        if node is not None:
+            odd = sorted(set(node) ^ set(Study._fields))
+            if odd:
+                raise UserError(f"study: {path.name} must have {', '.join(Study._fields)}; look at {', '.join(odd)}")
+            studies.append(Study(**node))
+    return sorted(studies, key=lambda study: (study.year, study.name))
+
+
+def said_of(path: Path) -> dict[str, Any]:
+    """What a YAML file says, with nothing resolved."""
     from omegaconf import OmegaConf
 
+    said: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return said
+
+
+def read_papers(folder: Path) -> list[Paper]:
+    """The ``paper`` of every experiment in conf/experiment, by year."""
     papers = []
     for path in sorted(folder.glob("*.yaml")):
-        said: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        if said.get("paper") is not None:
-            papers.append(paper_of(said["paper"], path.name))
+        node = said_of(path).get("paper")
+        if node is not None:
+            papers.append(paper_of(node, path.name))
     return sorted(papers, key=lambda paper: (paper.year, paper.name))
 
 
@@ -168,13 +201,18 @@ def short_rows(papers: list[Paper], measured: dict[str, Measured]) -> list[dict[
     return table
 
 
-def page(papers: list[Paper], measured: dict[str, Measured], pictures: dict[str, Path]) -> str:
+def page(
+    papers: list[Paper], measured: dict[str, Measured], pictures: dict[str, Path], sweeps: Sequence[tuple[Study, Path]]
+) -> str:
     """The history as one HTML page, year by year: what was new, the number then and now, the command, the picture.
 
-    ``pictures``: name of an experiment → the figure of a run of it.
+    ``pictures``: name of an experiment → the figure of a run of it. ``sweeps`` come after the papers of their year,
+    each with its folder.
     """
+    told = [(paper.year, _of_paper(paper, measured.get(paper.name), pictures.get(paper.name))) for paper in papers]
+    told += [(study.year, _of_study(study, folder)) for study, folder in sweeps]
     sections = [Section("Then and now", table=Table(*_overview(papers, measured)))]
-    sections += [_of_paper(paper, measured.get(paper.name), pictures.get(paper.name)) for paper in papers]
+    sections += [section for _, section in sorted(told, key=lambda one: one[0])]
     first, last = papers[0].year, papers[-1].year
     known = sum(paper.name in measured for paper in papers)
     verdict = f"{len(papers)} results, {known} of them measured here; each by the command that stands beside it."
@@ -199,6 +237,38 @@ def _of_paper(paper: Paper, found: Measured | None, picture: Path | None) -> Sec
     command = found.command if found else f"aelab experiment={paper.name}"
     title = f"{paper.year}  {paper.system}, {paper.data}"
     return Section(title, words, command, pictures=[picture] if picture else [])
+
+
+def _of_study(study: Study, folder: Path) -> Section:
+    means, picture = _means(folder / "leaderboard.csv"), folder / f"{study.picture}.png"
+    table = Table([*means[0]], [[*row.values()] for row in means]) if means else None
+    pictures = [picture] if picture.exists() else []
+    return Section(f"{study.year}  {study.title}", study.says, study.command, table, pictures=pictures)
+
+
+def _means(leaderboard: Path) -> list[dict[str, Cell]]:
+    """The rows of means over seeds or folds, the settings and mean ± standard deviation of each objective."""
+    with leaderboard.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row["folder"]]
+    spreads = [name for name in (rows[0] if rows else ()) if f"{name} sd" in rows[0]]
+    hidden = {"place", "seconds", "status", "folder", *REPEATS}
+    hidden |= {f"{name} {part}" for name in spreads for part in ("sd", "n")}
+    return [{name: _cell_of(row, name) for name in row if name not in hidden} for row in rows]
+
+
+def _cell_of(row: dict[str, str], name: str) -> Cell:
+    if f"{name} sd" not in row:
+        return number(row[name])
+    sd = row[f"{name} sd"]
+    return tables.cell(tables.Spread(float(row[name]), float(sd) if sd else None, int(row[f"{name} n"])))
+
+
+def number(text: str) -> str | float | None:
+    """A cell of a table on disk."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
 
 
 def with_table(readme: str, table: str, begin: str, end: str) -> str:

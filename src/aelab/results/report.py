@@ -47,6 +47,7 @@ LINES = {  # metric → what a person reads
     "test/explained_variance": "variance explained, of 1",
     "test/pca_explained_variance": "the same, PCA with as many units",
     "test/class_error": "classification error, %",
+    "test/scratch_class_error": "the same, the net not pretrained",
     "test/probe_error": "linear classifier on the code, %",
     "test/knn_error": "nearest neighbours on the code, %",
 }

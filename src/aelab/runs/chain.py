@@ -108,10 +108,11 @@ def run_stages(
                 from aelab.watch.wandb_run import tell_found
 
                 tell_found(plain(wanted.cfg), place, folder, done[stage.name].metrics)
-    metrics = dict(done[main].metrics)
-    if cfg.chain.baseline:
+    metrics = done[main].metrics | beside({p.name: done[p.name] for p in plans if p.baseline})
+    if cfg.chain.baseline and "test/squared_error" in metrics:
         of_main = OmegaConf.create(next(p.config for p in plans if p.name == main))
-        metrics |= baselines(of_main, sources, done, main)
+        error = logistic_pca_error(of_main, sources, done[main].folder)
+        metrics |= {} if error is None else {"test/logistic_pca_squared_error": error}
     record(folder, done, main, metrics, cfg, f"chain {command.choices['chain']} on {cfg.data.name}")
     report.print_chain(folder, done, main, metrics, how_to_look(done[main].folder))
     return metrics
@@ -231,16 +232,13 @@ def begin(folder: Path, cfg: DictConfig, given: list[str]) -> None:
     files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
 
 
-def baselines(cfg: DictConfig, sources: "Sources", done: dict[str, Stage], main: str) -> dict[str, float]:
-    """What the chain's last stage is held against: the same net without pretraining, and logistic PCA."""
-    scratch = done["scratch"].metrics if "scratch" in done else {}  # not every chain calls it so
-    figures = [figure for figure in ("squared_error", "class_error") if f"test/{figure}" in scratch]
-    metrics = {f"test/scratch_{figure}": scratch[f"test/{figure}"] for figure in figures}
-    if "test/squared_error" in done[main].metrics:
-        error = logistic_pca_error(cfg, sources, done[main].folder)
-        if error is not None:
-            metrics["test/logistic_pca_squared_error"] = error
-    return metrics
+def beside(compared: dict[str, Stage]) -> dict[str, float]:
+    """The errors of the stages that the main one is ``compared`` with, by their names: test/scratch_class_error."""
+    figures = ("squared_error", "class_error")
+    return {
+        f"test/{name}_{figure}": stage.metrics[f"test/{figure}"]
+        for name, stage in compared.items() for figure in figures if f"test/{figure}" in stage.metrics
+    }  # fmt: skip
 
 
 def logistic_pca_error(cfg: DictConfig, sources: "Sources", folder: Path) -> float | None:

@@ -175,18 +175,23 @@ def last_stage(folder: str | Path, key: str = "load") -> Path:
     return Path(folder) / link
 
 
-def run_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """Folders that match one of several globs (``**`` goes any depth): those of runs and chains, and the others.
+def matching(patterns: Sequence[str]) -> list[Path]:
+    """Folders that match one of several globs (``**`` goes any depth).
 
     What is a folder's very name is no glob: ``run [c]`` is that folder.
-
-    Raises ``UserError`` when none of them is a run's.
     """
     paths = (path for p in patterns for path in ([p] if Path(p).is_dir() else sorted(glob.glob(p, recursive=True))))
-    found = dict.fromkeys(map(Path, paths))
-    folders = [path for path in found if path.is_dir()]
+    return [path for path in dict.fromkeys(map(Path, paths)) if path.is_dir()]
+
+
+def run_folders(patterns: Sequence[str], others: bool = False) -> tuple[list[Path], list[Path]]:
+    """The folders that match: those of runs and chains, and the others.
+
+    Raises ``UserError`` when none of them is a run's, unless the ``others`` are of use by themselves.
+    """
+    folders = matching(patterns)
     runs = [folder for folder in folders if (folder / "config.yaml").is_file()]
-    if not runs:
+    if not runs and not others:
         what = "no folder matches" if not folders else f"none of {len(folders)} folders is a run's among those of"
         raise UserError(f"runs: {what} {', '.join(patterns)}; give run folders, for instance runs='outputs/*/*'")
     return runs, [folder for folder in folders if folder not in runs]

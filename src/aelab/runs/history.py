@@ -23,11 +23,13 @@ from aelab.results.history import (
     REPEATS,
     Measured,
     Paper,
+    Study,
     as_text,
     page,
     paper_of,
     read_measured,
     read_papers,
+    read_studies,
     rows,
     short_rows,
     verdict,
@@ -72,18 +74,29 @@ def collected(runs: list[str]) -> dict[str, Measured]:
 
 
 def write_page(conf: Path, runs: list[str], out: Path) -> None:
-    """The page of the whole history, with a picture of each experiment that has a run among ``runs``."""
+    """The page of the whole history, with a picture of each experiment that has a run or a sweep among ``runs``."""
     papers = read_papers(conf / "experiment")
     shown = {paper.name: paper.picture for paper in papers}
     pictures = {}
-    for folder in run_folder.run_folders(runs)[0] if runs else ():
+    sweeps = sweeps_of(read_studies(conf / "experiment"), run_folder.matching(runs))
+    for folder in run_folder.run_folders(runs, others=bool(sweeps))[0] if runs else ():
         last = run_folder.last_stage(folder, "runs")
         name = OmegaConf.select(run_folder.read_config(last, "runs"), "paper.name")
         picture = next((place / "figures" / f"{shown.get(name)}.png" for place in (folder, last)
                         if (place / "figures" / f"{shown.get(name)}.png").exists()), None)  # fmt: skip
         if picture is not None:
             pictures[name] = picture
-    files.write_text(out, page(papers, read_measured(conf / "measured.json"), pictures))
+    files.write_text(out, page(papers, read_measured(conf / "measured.json"), pictures, sweeps))
+
+
+def sweeps_of(studies: list[Study], folders: list[Path]) -> list[tuple[Study, Path]]:
+    """Those of ``studies`` of which a finished sweep is among ``folders``, the last one counting."""
+    found = {}
+    for folder in folders:
+        job = next(folder.glob("*/config.yaml"), None) if (folder / "leaderboard.csv").exists() else None
+        if job is not None:
+            found[OmegaConf.select(run_folder.read_config(job.parent, "runs"), "study.name")] = folder
+    return [(study, found[study.name]) for study in studies if study.name in found]
 
 
 def figures(folders: list[Path], metric: str) -> Measured:

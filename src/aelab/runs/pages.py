@@ -12,6 +12,7 @@ from aelab.config.overrides import plain
 from aelab.config.targets import refuse_strangers
 from aelab.data.batches import Data
 from aelab.errors import UserError
+from aelab.results.history import number
 from aelab.results.page.document import Cell, Section, Table, document
 from aelab.results.page.live import chain_part, decoder_part, pca_part
 from aelab.results.report import LINES
@@ -74,13 +75,6 @@ def sweep_page(folder: Path) -> str:
     board = Section("Jobs, the best first", table=Table(columns, cells))
     drawn = Section("Pictures", pictures=sorted(folder.glob("*.png")))
     return document(f"Sweep {folder.name}", f"{len(rows)} jobs.", [board, *([drawn] if drawn.pictures else [])])
-
-
-def number(text: str) -> str | float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return text
 
 
 def verdict(metrics: dict[str, float]) -> str:

@@ -1,5 +1,6 @@
-"""Pictures of a finished sweep: each setting against the objective, all settings at once, the best runs' images."""
+"""Pictures of a finished sweep: settings against objectives, over seeds, learning curves, the best runs' images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,14 @@ if TYPE_CHECKING:
     from aelab.results.figures import Style
 
 BEST_SHOWN = 6
+LONGEST = 50  # letters of the objectives' names in a title
+REPEATED = {"seed": "seeds", "data.fold": "folds"}
 WIDE = 8.0  # inches of a run's images among the best
 
 
 def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
-    """Draw parameters, parallel, seeds and best into ``folder``, those that have something to show; the PNGs."""
-    from aelab.functional.drawing.comparison import over_seeds
+    """Draw parameters, parallel, seeds, curves and best into ``folder``, where there is something to show; the PNGs."""
     from aelab.functional.drawing.settings import against_settings, parallel_coordinates
-    from aelab.sweep.seeds import series_of
 
     asked, objective = columns(board)
     runs = f"{len(board.done)} runs" if len(board.done) > 1 else "1 run"
@@ -28,11 +29,7 @@ def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
         drawn["parameters"] = against_settings(f"{objective.name} of {runs}, by setting", asked, objective)
     if len(board.done) > 1 and len(asked) > 1:
         drawn["parallel"] = parallel_coordinates(f"The settings of {runs}, and what came of them", asked, objective)
-    seeds = series_of(board) if board.done else None
-    if seeds:
-        x, series = seeds
-        names = " and ".join(board.objectives)
-        drawn["seeds"] = over_seeds(f"{names} of {runs}, mean and spread over seeds", x, series)
+    drawn |= over_repeats(board) if board.done else {}
     shown = [job for job in board.done if (job.folder / "figures" / "reconstructions.png").exists()][:BEST_SHOWN]
     if shown:
         drawn["best"] = reconstructions(board, shown)
@@ -40,6 +37,34 @@ def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
     for sheet in drawn.values():
         sheet.sign(" ".join([whose, *(["  ·  every job:", *board.common] if board.common else [])]))
     return [save(sheet, folder, name, style) for name, sheet in drawn.items()]
+
+
+def over_repeats(board: Board) -> "dict[str, Sheet]":
+    """``seeds``: objectives against a setting, and ``curves``: losses against the epoch; mean and spread over seeds."""
+    from aelab.functional.drawing.sheet import shortened
+    from aelab.functional.drawing.spread import learning_curves_over_seeds, over_seeds
+    from aelab.sweep.curves import curves_of
+    from aelab.sweep.seeds import repeated, series_of
+
+    drawn = {}
+    what = f"mean ± sd over {' and '.join(REPEATED[key] for key in repeated(board))}"
+    if series := series_of(board):
+        names = shortened(" and ".join(board.objectives), LONGEST)
+        figure, errors = figure_of(board.objectives), board.direction == "minimize"
+        drawn["seeds"] = over_seeds(f"{names} of {len(board.done)} runs, {what}", *series, figure, errors)
+    if panels := curves_of(board):
+        drawn["curves"] = learning_curves_over_seeds(f"Learning curves of {len(board.done)} runs, {what}", panels)
+    return drawn
+
+
+def figure_of(objectives: Sequence[str]) -> str:
+    """In words, where the objectives are one figure of several models: test/class_error, test/scratch_class_error."""
+    from aelab.results.report import LINES
+
+    least = min((name.rpartition("/")[2] for name in objectives), key=len)
+    if all(name.rpartition("/")[2].endswith(least) for name in objectives):
+        return LINES.get(f"test/{least}", least)
+    return " and ".join(objectives)
 
 
 def columns(board: Board) -> tuple[list[Any], Any]:

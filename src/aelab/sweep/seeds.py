@@ -1,16 +1,17 @@
 """Means and spreads over what only repeats a run, seeds and folds, and a setting against the objectives with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from aelab.config.overrides import shortest
 from aelab.results import tables
 from aelab.results.history import REPEATS
 from aelab.sweep.board import Board, Value, value_of
 from aelab.sweep.jobs import Job
 
 if TYPE_CHECKING:
-    from aelab.functional.drawing.comparison import Series
+    from aelab.functional.drawing.spread import Series
 
 MOST_LINES = 8
 EXPLAINED = "explained_variance"  # in the name of such an objective
@@ -18,25 +19,46 @@ LEVELS = (0.8, 0.9, 0.95)  # what is asked of it
 
 
 def series_of(board: Board) -> "tuple[str, list[Series]] | None":
-    """The setting on the axis, the first numeric one beside the seed, and a line for each objective and other setting.
+    """The setting on the axis, and a line for each objective and other setting; those of one other setting are a group.
 
-    None where no seed or fold was swept, nothing numeric beside it, or the lines would be too many to tell apart.
+    On the axis is the first numeric setting beside the seed, or the first of all where none is numeric. None where no
+    seed or fold was swept, nothing beside it, or the lines would be too many to tell apart.
     """
-    from aelab.functional.drawing.comparison import Series
+    from aelab.functional.drawing.spread import Series, by_size
 
     others = [key for key in board.swept if key not in REPEATS]
-    numeric = [key for key in others if all(isinstance(value_of(job, key), int | float) for job in board.done)]
-    if not repeated(board) or not numeric:
+    if not repeated(board) or not others:
         return None
-    x = numeric[0]
-    lines: dict[str, dict[Any, dict[Any, float]]] = {}
+    numeric = [key for key in others if all(isinstance(setting(job, key), int | float) for job in board.done)]
+    x = [*numeric, *others][0]
+    names = {key: name for key, name in shortest(board.swept).items() if key in others and key != x}
+    lines: dict[tuple[tuple[Value, ...], str], dict[Value, dict[Value, float]]] = {}
     for job in board.done:
-        rest = ", ".join(f"{key}={value_of(job, key)}" for key in others if key != x)
+        group = tuple(setting(job, key) for key in names)
         for objective, value in zip(board.objectives, job.values):
-            points = lines.setdefault(", ".join(filter(None, (objective, rest))), {})
-            points.setdefault(value_of(job, x), {})[repeat(board, job)] = value
-    series = [Series(name, dict(sorted(points.items()))) for name, points in sorted(lines.items())]
+            lines.setdefault((group, objective), {}).setdefault(setting(job, x), {})[repeat(board, job)] = value
+    series = []
+    for group, objective in sorted(lines, key=lambda line: (*map(by_size, line[0]), board.objectives.index(line[1]))):
+        points = dict(sorted(lines[group, objective].items(), key=lambda point: by_size(point[0])))
+        words = ", ".join(f"{name}={value}" for name, value in zip(names.values(), group))
+        series.append(Series(", ".join(filter(None, (objective, words))), points, words, is_level(points)))
     return (x, series) if len(series) <= MOST_LINES else None
+
+
+def is_level(points: Mapping[Value, Mapping[Value, float]]) -> bool:
+    """Whether each repetition has one value wherever the axis's setting stands: that does not reach the objective."""
+    of_repeat: dict[Value, list[float]] = {}
+    for by_repeat in points.values():
+        for which, value in by_repeat.items():
+            of_repeat.setdefault(which, []).append(value)
+    return any(len(values) > 1 for values in of_repeat.values()) and all(
+        len(set(values)) == 1 for values in of_repeat.values()
+    )
+
+
+def setting(job: Job, key: str) -> Value:
+    """What a job was asked of ``key``, by the name of what a job has that was asked nothing."""
+    return value_of(job, key) if key in job.settings else "default"
 
 
 def enough(board: Board) -> list[str]:

@@ -1,21 +1,19 @@
-"""Several runs in one picture: learning curves side by side, a setting against objectives over the seeds."""
+"""Several runs in one picture: learning curves side by side."""
 
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from aelab.functional.drawing.settings import fences, value_ticks, with_room
+from aelab.functional.drawing.settings import fences, with_room
 from aelab.functional.drawing.sheet import (
     EM,
     LINES,
     SMALL,
     Sheet,
     label,
-    line_colours,
     shortened,
     whole_numbers,
 )
@@ -77,50 +75,3 @@ def scale(axes: Axes, values: Sequence[float]) -> None:
     low, high = fences(values)
     if (low, high) != (min(values), max(values)):
         axes.set_ylim(*with_room(low, high))
-
-
-class Series(NamedTuple):
-    """One line: at each ``x`` the values of the runs that differ in the seed alone, by seed."""
-
-    name: str
-    points: dict[float, dict[int | float | str | None, float]]
-
-
-def over_seeds(title: str, x: str, series: Sequence[Series]) -> Sheet:
-    """A line for each series, mean ± standard deviation over the seeds; of two also their difference, seed by seed."""
-    both = len(series) == 2
-    sheet = Sheet(title, 9.5 if both else 5.5, 3.8, fitted=True)
-    axes = sheet.plots(1, 2 if both else 1)
-    for line, colour in zip(series, line_colours(len(series))):
-        draw(axes[0], line, colour)
-    label(axes[0], x, "mean and standard deviation over seeds")
-    if both:
-        draw(axes[1], difference(*series), LINES[2])
-        axes[1].axhline(0, color="0.6", linewidth=1, zorder=0)
-        label(axes[1], x, "difference, seed by seed")
-    values = list(series[0].points)
-    for axis in axes:
-        axis.legend(fontsize=SMALL)
-        value_ticks(axis, np.asarray(values, dtype=float), [])
-    return sheet
-
-
-def difference(one: Series, other: Series) -> Series:
-    """``other`` − ``one`` at each x and seed that both have."""
-    points = {
-        x: {seed: other.points[x][seed] - value for seed, value in by_seed.items() if seed in other.points[x]}
-        for x, by_seed in one.points.items()
-        if x in other.points
-    }
-    return Series(f"{other.name} − {one.name}", {x: by_seed for x, by_seed in points.items() if by_seed})
-
-
-def draw(axis: Axes, series: Series, colour: str) -> None:
-    """Mean and standard deviation (n − 1; none of a single seed) as a line with bars, every seed a dot."""
-    values = [list(by_seed.values()) for by_seed in series.points.values()]
-    x = list(series.points)
-    mean = [float(np.mean(v)) for v in values]
-    spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values]
-    axis.errorbar(x, mean, spread, color=colour, marker="o", markersize=4, capsize=3, label=series.name)
-    for here, seeds in zip(x, values):
-        axis.scatter([here] * len(seeds), seeds, s=8, color=colour, alpha=0.5)

@@ -16,9 +16,11 @@ from aelab.functional.drawing.sheet import (
     Sheet,
     label,
     logarithmic,
+    logarithmic_from_zero,
     number,
     shortened,
     spans_decades,
+    spans_decades_from_zero,
 )
 
 COLUMNS = 4  # panels beside each other
@@ -99,11 +101,12 @@ def value_ticks(axes: Axes, x: np.ndarray, words: Sequence[str]) -> None:
         axes.set_xlim(-0.6, len(words) - 0.4)
         return
     values = np.unique(x)
-    log = spans_decades(values)
-    if log:
+    if spans_decades(values):
         logarithmic(axes, "x", values)
+    elif spans_decades_from_zero(values):
+        logarithmic_from_zero(axes, values)
     if len(values) <= FEW:
-        places = np.log10(values) if log else values
+        places = axes.xaxis.get_transform().transform(values)
         span = np.ptp(places) or 1.0
         kept: list[float] = []
         end = -math.inf

@@ -21,6 +21,7 @@ NARROWEST = 5.0  # inches: a title has to fit
 TEXT, SMALL, SMALLEST = 9, 8, 6  # points
 EM = 0.6  # mean width of a letter, in its own height: an estimate from above for words and numbers
 LOG_FROM = 5  # largest over smallest value from which on an axis is logarithmic
+DECADE = 10.0  # the same where 0 is among the values
 
 # Okabe & Ito 2008, yellow last: eight colours that any two of remain apart for the colour-blind.
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
@@ -132,6 +133,22 @@ def logarithmic(axes: Axes, which: str, values: Sequence[float] | np.ndarray) ->
     axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def spans_decades_from_zero(values: Sequence[float] | np.ndarray) -> bool:
+    """Whether ``values`` are 0 and others that are better seen on a logarithmic axis: a decade or more apart."""
+    above = np.unique([value for value in values if value > 0])
+    return bool(np.min(values) == 0 and len(above) > 1 and above[-1] >= DECADE * above[0])
+
+
+def logarithmic_from_zero(axes: Axes, values: Sequence[float] | np.ndarray) -> None:
+    """A horizontal axis that is logarithmic above the least positive value, with 0 one step of ``values`` before it."""
+    above = np.unique([value for value in values if value > 0])
+    step = float(np.log10(above[-1] / above[0])) / (len(above) - 1)
+    axes.set_xscale("symlog", linthresh=above[0], linscale=step * (1 - 1 / DECADE))  # in matplotlib's own unit
+    axes.set_xlim(-0.3 * above[0], above[-1] * (above[-1] / above[0]) ** 0.05)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
 def number(value: float) -> str:
