@@ -286,10 +286,10 @@ def scikit_learn(work: Work, folder: Path, lap: Laps) -> None:
 
     x = images(folder, work).numpy()
     if work.kind == "rbm":
-        machine = BernoulliRBM(work.layers[1], learning_rate=CD_RATE, batch_size=work.batch, n_iter=1)
+        machine = BernoulliRBM(n_components=work.layers[1], learning_rate=CD_RATE, batch_size=work.batch, n_iter=1)
         return again_and_again(lap, lambda: machine.fit(x))
     hidden = [*work.layers[1:], *work.layers[-2:0:-1]]
-    net = MLPRegressor(hidden, batch_size=work.batch, learning_rate_init=ADAM_RATE)
+    net = MLPRegressor(hidden_layer_sizes=hidden, batch_size=work.batch, learning_rate_init=ADAM_RATE)
     return again_and_again(lap, lambda: net.partial_fit(x, x))
 
 

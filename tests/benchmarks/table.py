@@ -74,7 +74,7 @@ class Contender:
     """The process of one contender."""
 
     def __init__(self, kind: str, name: str, rows: int, folder: Path):
-        self.errors = tempfile.TemporaryFile(mode="w+")
+        self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - end() closes it
         script = str(Path(__file__).with_name("contenders.py"))
         paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
         self.process = subprocess.Popen(
@@ -200,7 +200,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each contender")
     parser.add_argument("--rows", type=int, default=60_000, help="images of an epoch")
     parser.add_argument("--only", nargs="+", default=[], help="beginnings of the contenders' names")
-    parser.add_argument("--bf16", action="store_true", help="bf16 in any case, tens of times as slow on some processors")
+    parser.add_argument(
+        "--bf16", action="store_true", help="bf16 in any case, tens of times as slow on some processors"
+    )
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the cost grows, instead of the table")
     parser.add_argument("--readme", type=Path, help="put the table into this file")
     args = parser.parse_args()
