@@ -5,9 +5,10 @@ in FOLDER, and trains an epoch for each line that it reads; it answers with a li
 and MiB of memory that the process held at most. table.py starts these processes and lets them take turns.
 
 An epoch of aelab is all of a run between the start of one epoch and that of the next: validation on 1,000 images,
-diagnostics, checkpoint and history.csv too. Of the others it is the training alone, by their own defaults where the
-work does not say otherwise (rbms centres its gradient: it is timed without that too). ``PyTorch, naive`` is the loop
-that one types first; ``PyTorch, careful`` takes the loss on logits and the fused Adam.
+diagnostics, checkpoint and history.csv too, which take as long as some ten to twenty updates. Of the others it is the
+training alone, by their own defaults where the work does not say otherwise (rbms centres its gradient: it is timed
+without that too). ``PyTorch, naive`` is the loop that one types first; ``PyTorch, careful`` takes the loss on logits
+and the fused Adam.
 """
 
 import contextlib
@@ -40,12 +41,15 @@ ADAM_RATE = 1e-3
 
 
 class Work(NamedTuple):
-    """What is to be trained: ``kind`` rbm, vae or ae; ``layers`` from the pixels to the hidden units or the code."""
+    """What is to be trained: ``kind`` rbm, vae or ae; ``layers`` from the pixels to the hidden units or the code.
+
+    ``rows`` are the images of an epoch.
+    """
 
     kind: str
     layers: tuple[int, ...]
     batch: int
-    rows: int = 60_000
+    rows: int
 
     @property
     def title(self) -> str:
@@ -59,9 +63,9 @@ class Work(NamedTuple):
 
 
 WORKS = {
-    "rbm": Work("rbm", (PIXELS, 500), 100),
-    "vae": Work("vae", (PIXELS, 400, 20), 128),
-    "ae": Work("ae", (PIXELS, 1000, 500, 250, 30), 128),
+    "rbm": Work("rbm", (PIXELS, 500), 100, 30_000),
+    "vae": Work("vae", (PIXELS, 400, 20), 128, 30_000),
+    "ae": Work("ae", (PIXELS, 1000, 500, 250, 30), 128, 10_000),
 }
 
 

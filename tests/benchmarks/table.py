@@ -73,12 +73,12 @@ BARS = {
 class Contender:
     """The process of one contender."""
 
-    def __init__(self, kind: str, name: str, rows: int, folder: Path):
+    def __init__(self, work: Work, name: str, folder: Path):
         self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - end() closes it
         script = str(Path(__file__).with_name("contenders.py"))
         paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
         self.process = subprocess.Popen(
-            [sys.executable, script, kind, name, str(rows), str(folder)], stdin=subprocess.PIPE,
+            [sys.executable, script, work.kind, name, str(work.rows), str(folder)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self.errors, text=True, cwd=folder, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
 
@@ -100,11 +100,11 @@ class Contender:
         self.errors.close()
 
 
-def measured(kind: str, names: Sequence[str], rows: int, rounds: int, folder: Path) -> dict[str, Cost]:
+def measured(work: Work, names: Sequence[str], rounds: int, folder: Path) -> dict[str, Cost]:
     """The least of CPU seconds and the peak of memory of each contender, over rounds in which they take turns."""
-    write_data(folder, WORKS[kind]._replace(rows=rows))
+    write_data(folder, work)
     costs: dict[str, list[Cost]] = {name: [] for name in names}
-    contenders = {name: Contender(kind, name, rows, folder) for name in names}
+    contenders = {name: Contender(work, name, folder) for name in names}
     try:
         for _ in range(rounds):
             for name, contender in list(contenders.items()):
@@ -138,6 +138,7 @@ def rows_of(work: Work, costs: dict[str, Cost]) -> list[dict[str, object]]:
     return [
         {
             "work": work.title,
+            "images": f"{work.rows:,}",
             "contender": name,
             "CPU s per epoch": f"{seconds[name]:.2f}",
             "ms per update": f"{1000 * seconds[name] / work.steps:.2f}",
@@ -175,7 +176,7 @@ def about() -> str:
     beside = os.getloadavg()[0]
     return (
         f"{processor()} ({', '.join(has)}), torch {torch.__version__}, {datetime.date.today():%d %B %Y}, "
-        f"beside {beside:.1f} other processes at work on {os.cpu_count()} cores"
+        f"{beside:.1f} other processes at work on its {os.cpu_count()} cores when it began"
     )
 
 
@@ -198,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each contender")
-    parser.add_argument("--rows", type=int, default=60_000, help="images of an epoch")
+    parser.add_argument("--rows", type=int, help="images of an epoch, other than contenders.py has")
     parser.add_argument("--only", nargs="+", default=[], help="beginnings of the contenders' names")
     parser.add_argument(
         "--bf16", action="store_true", help="bf16 in any case, tens of times as slow on some processors"
@@ -216,22 +217,22 @@ def main() -> None:
     missing = [library for library in TO_INSTALL if importlib.util.find_spec(library) is None]
     for library in missing:
         print(f"{library} is missing and left out; to have it: {TO_INSTALL[library]}")
-    if args.readme and (missing or args.only or args.rows != 60_000 or args.works != list(WORKS)):
-        sys.exit("--readme: the table there has all works, all contenders and 60,000 images")
+    if args.readme and (missing or args.only or args.rows or args.works != list(WORKS)):
+        sys.exit("--readme: the table there has all works, all contenders and as many images as contenders.py says")
     bf16 = args.bf16 or (costs := bf16_costs()) <= 1
     if not bf16:
         print(f"bf16 is left out (a product takes {costs:.0f} times as long here); to have it: --bf16")
 
     table, bars = [], []
     for kind in args.works:
-        work = WORKS[kind]._replace(rows=args.rows)
+        work = WORKS[kind]._replace(rows=args.rows or WORKS[kind].rows)
         with tempfile.TemporaryDirectory() as place:
             names = list(taking_part(kind, args.only, bf16))
-            costs = measured(kind, names, args.rows, args.rounds, Path(place) / "data")
+            costs = measured(work, names, args.rounds, Path(place) / "data")
         table += rows_of(work, costs)
         bars += verdicts(work, BARS[kind], costs, _cpuinfo("vendor_id") == "AuthenticAMD")
         print("\n" + markdown(rows_of(work, costs)), flush=True)
-    heading = f"An epoch of {args.rows:,} images, one thread, least of {args.rounds} rounds in turns; {said}:"
+    heading = f"CPU seconds of an epoch, one thread, the least of {args.rounds} rounds in turns. {said}:"
     text = f"{heading}\n\n{markdown(table)}\n{markdown(bars)}"
     print(f"\n{text}")
     if args.readme:
