@@ -8,10 +8,11 @@ An epoch of aelab is all of a run between the start of one epoch and that of the
 diagnostics, checkpoint and history.csv too, which take as long as some ten to twenty updates. Of the others it is the
 training alone, by their own defaults where the work does not say otherwise (rbms centres its gradient: it is timed
 without that too). ``PyTorch, naive`` is the loop that one types first; ``PyTorch, careful`` takes the loss on logits
-and the fused Adam.
+and the fused Adam. What such a loop can't do without is timed by itself too: the layers forward and backward, and Adam.
 """
 
 import contextlib
+import io
 import itertools
 import json
 import math
@@ -113,7 +114,7 @@ def again_and_again(lap: Laps, epoch: Callable[[], object]) -> None:
 def least_seconds(contender: Callable, work: Work, folder: Path, epochs: int) -> float:
     """CPU seconds of the cheapest of some epochs, in this process."""
     seconds: list[float] = []
-    with contextlib.suppress(Done):
+    with contextlib.suppress(Done), contextlib.redirect_stdout(io.StringIO()):  # what a run says is not asked for
         contender(work, folder, Laps(iter(range(epochs)), seconds.append))
     return min(seconds)
 
@@ -281,6 +282,32 @@ def epoch_of(loss_of: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, ba
         optimizer.step()
 
 
+def layers_alone(work: Work, folder: Path, lap: Laps) -> None:
+    """The nets forward and backward, with slopes that lie ready instead of a loss, and no step."""
+    net = Bare(work, naive=False)
+    x, slope = torch.rand(work.batch, PIXELS), torch.rand(work.batch, PIXELS)
+
+    def epoch() -> None:
+        for _ in range(work.steps):
+            net.zero_grad()
+            net.decoder(net.encoder(x)[:, : work.layers[-1]]).backward(slope)
+
+    again_and_again(lap, epoch)
+
+
+def adam_alone(work: Work, folder: Path, lap: Laps) -> None:
+    """The fused step of slopes that lie ready."""
+    net = Bare(work, naive=False)
+    net(torch.rand(work.batch, PIXELS)).backward()
+    optimizer = adam(net, naive=False)
+
+    def epoch() -> None:
+        for _ in range(work.steps):
+            optimizer.step()
+
+    again_and_again(lap, epoch)
+
+
 # --- other libraries --------------------------------------------------------------------------------------------------
 
 
@@ -394,6 +421,8 @@ NETS: dict[str, Callable] = {
     **OURS,
     NAIVE: partial(bare, naive=True),
     "PyTorch, careful": partial(bare, naive=False),
+    "PyTorch, layers alone": layers_alone,
+    "PyTorch, Adam alone": adam_alone,
     "pythae": pythae,
 }
 CONTENDERS: dict[str, dict[str, Callable]] = {
