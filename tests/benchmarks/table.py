@@ -9,7 +9,9 @@ epoch each per round, so that a slow spell of the machine hits all alike; of eac
 peak of memory. The **floor** is the products of an update and nothing else, by the faster library of the two, torch's
 own or oneDNN; rows in bf16 have one in bf16. After the table come the bars, each held or missed, and the exit status is
 1 if one was missed. A library that is not installed is left out with a line that says how to get it, and so is bf16
-where the processor has no instructions for it, unless ``--bf16`` asks for it. Linux only.
+where the processor has no instructions for it, unless ``--bf16`` asks for it. ``--kept FILE`` keeps each work's costs
+as soon as they are measured, and does not measure again what it finds there: the works may wait for quiet hours of
+their own. Linux only.
 """
 
 import argparse
@@ -195,6 +197,34 @@ def taking_part(kind: str, only: Sequence[str], bf16: bool) -> Iterator[str]:
             yield name
 
 
+class Measured(NamedTuple):
+    """The costs of a work, and the circumstances."""
+
+    about: str
+    rows: int
+    rounds: int
+    costs: dict[str, Cost]
+
+
+def read_kept(path: Path | None) -> dict[str, Measured]:
+    if path is None or not path.exists():
+        return {}
+    return {kind: Measured(*fields) for kind, fields in json.loads(path.read_text()).items()}
+
+
+def text_of(all_measured: dict[str, Measured]) -> tuple[str, bool]:
+    """Both tables in markdown, and whether a bar was missed."""
+    table, bars, said = [], [], {}
+    for kind, (circumstances, rows, rounds, costs) in all_measured.items():
+        work = WORKS[kind]._replace(rows=rows)
+        table += rows_of(work, costs)
+        bars += verdicts(work, BARS[kind], costs, _cpuinfo("vendor_id") == "AuthenticAMD")
+        said.setdefault(f"the least of {rounds} rounds in turns, {circumstances}", []).append(work.title)
+    heading = "; ".join(f"{', '.join(titles)}: {how}" for how, titles in said.items())
+    text = f"CPU seconds of an epoch, one thread ({heading}):\n\n{markdown(table)}\n{markdown(bars)}"
+    return text, any(bar[""].startswith("missed") for bar in bars)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
@@ -204,6 +234,7 @@ def main() -> None:
     parser.add_argument(
         "--bf16", action="store_true", help="bf16 in any case, tens of times as slow on some processors"
     )
+    parser.add_argument("--kept", type=Path, metavar="JSON", help="file of costs that were measured already")
     parser.add_argument("--growth", type=Path, metavar="PNG", help="draw how the cost grows, instead of the table")
     parser.add_argument("--readme", type=Path, help="put the table into this file")
     args = parser.parse_args()
@@ -212,32 +243,32 @@ def main() -> None:
         from growth import draw
 
         return draw(args.growth, args.rounds, about())
-    said = about()
-    print(said, flush=True)
     missing = [library for library in TO_INSTALL if importlib.util.find_spec(library) is None]
     for library in missing:
         print(f"{library} is missing and left out; to have it: {TO_INSTALL[library]}")
     if args.readme and (missing or args.only or args.rows or args.works != list(WORKS)):
         sys.exit("--readme: the table there has all works, all contenders and as many images as contenders.py says")
-    bf16 = args.bf16 or (costs := bf16_costs()) <= 1
+    bf16 = args.bf16 or (times := bf16_costs()) <= 1
     if not bf16:
-        print(f"bf16 is left out (a product takes {costs:.0f} times as long here); to have it: --bf16")
+        print(f"bf16 is left out (a product takes {times:.0f} times as long here); to have it: --bf16", flush=True)
 
-    table, bars = [], []
+    found = read_kept(args.kept)
     for kind in args.works:
+        if kind in found:
+            continue
         work = WORKS[kind]._replace(rows=args.rows or WORKS[kind].rows)
+        circumstances = about()
         with tempfile.TemporaryDirectory() as place:
-            names = list(taking_part(kind, args.only, bf16))
-            costs = measured(work, names, args.rounds, Path(place) / "data")
-        table += rows_of(work, costs)
-        bars += verdicts(work, BARS[kind], costs, _cpuinfo("vendor_id") == "AuthenticAMD")
-        print("\n" + markdown(rows_of(work, costs)), flush=True)
-    heading = f"CPU seconds of an epoch, one thread, the least of {args.rounds} rounds in turns. {said}:"
-    text = f"{heading}\n\n{markdown(table)}\n{markdown(bars)}"
+            costs = measured(work, list(taking_part(kind, args.only, bf16)), args.rounds, Path(place) / "data")
+        found[kind] = Measured(circumstances, work.rows, args.rounds, costs)
+        if args.kept:
+            args.kept.write_text(json.dumps(read_kept(args.kept) | {kind: found[kind]}, indent=1))
+        print(f"\n{circumstances}\n\n{markdown(rows_of(work, costs))}", flush=True)
+    text, missed = text_of({kind: found[kind] for kind in args.works})
     print(f"\n{text}")
     if args.readme:
         args.readme.write_text(with_table(args.readme.read_text(), text, BEGIN, END))
-    sys.exit(any(bar[""].startswith("missed") for bar in bars))
+    sys.exit(missed)
 
 
 if __name__ == "__main__":
