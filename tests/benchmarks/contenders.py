@@ -53,9 +53,12 @@ class Work(NamedTuple):
     rows: int
 
     @property
+    def name(self) -> str:
+        return {"rbm": "CD-1", "vae": "VAE", "ae": "autoencoder"}[self.kind]
+
+    @property
     def title(self) -> str:
-        names = {"rbm": "CD-1", "vae": "VAE", "ae": "autoencoder"}
-        return f"{names[self.kind]} {'-'.join(map(str, self.layers))}"
+        return f"{self.name} {'-'.join(map(str, self.layers))}"
 
     @property
     def steps(self) -> int:

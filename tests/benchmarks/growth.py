@@ -60,7 +60,7 @@ def grown(panel: str, points: Sequence[int], epochs: int, folder: Path) -> Lines
                 write_images(Path(place), work)
                 for name, contender in (("aelab", aelab), (NAIVE, naive)):
                     seconds = least_seconds(contender, work, Path(place), epochs)
-                    lines.setdefault(f"{WORKS[kind].title}, {name}", []).append((point, 1000 * seconds / work.steps))
+                    lines.setdefault(f"{WORKS[kind].name}, {name}", []).append((point, 1000 * seconds / work.steps))
     return lines
 
 
@@ -129,7 +129,7 @@ def across_processes(points: Sequence[int], epochs: int, folder: Path) -> Lines:
             with tempfile.TemporaryDirectory(dir=folder) as place:
                 train(processes, work, folder / "shared", epochs, Path(place))
                 ms = 1000 * sum_of_least(Path(place)) / work.steps
-            lines.setdefault(f"{work.title}, {name}", []).append((processes, ms))
+            lines.setdefault(f"{work.name}, {name}", []).append((processes, ms))
     return lines
 
 
@@ -138,7 +138,8 @@ def across_processes(points: Sequence[int], epochs: int, folder: Path) -> Lines:
 
 def picture(panels: Mapping[str, Lines], about: str) -> Sheet:
     """Both axes logarithmic: a straight line at 45° is a cost in proportion."""
-    sheet = Sheet("What an update costs", 9, 7)
+    usual = " and ".join(f"{WORKS[kind].title} in batches of {WORKS[kind].batch}" for kind in ("vae", "rbm"))
+    sheet = Sheet(f"What an update costs: {usual}, but for what varies", 9, 7)
     sheet.sign(about)
     for axes, (says, lines) in zip(sheet.plots(2, 2), panels.items()):
         for number, (name, points) in enumerate(lines.items()):
