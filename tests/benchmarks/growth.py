@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from contenders import NAIVE, WORKS, Bare, Work, adam, aelab, bare, epoch_of, images, least_seconds, naive_cd, overrides
 from contenders import write_data as write_images
+from matplotlib.ticker import LogLocator
 
 from aelab.functional.drawing.sheet import LINES, SMALL, Sheet, label, save
 
@@ -150,6 +151,8 @@ def picture(panels: Mapping[str, Lines], about: str) -> Sheet:
         axes.set_yscale("log")
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=SMALL)
         label(axes, says, "CPU time per update, ms")
     return sheet
