@@ -22,9 +22,9 @@ for device in (torch.cuda, torch.xpu, torch.mtia):
 # Files whose tests take a third of a second of CPU and more on average, as measured: commands that train, chains,
 # processes of their own. The others, mathematics above all, are the daily subset, pytest -m "not slow".
 SLOW = {
-    "app", "applying", "bad_input", "callbacks", "chain", "chain_bad_input", "chain_composition", "chain_kill",
-    "chain_sweep", "classification_rbm", "configs", "data_grows", "ddp", "deep_belief_network", "defaults",
-    "divergence", "emphasis", "evaluators", "export", "folders", "forecast", "hierarchical_vae", "history",
+    "app", "applying", "bad_input", "benchmarks", "callbacks", "chain", "chain_bad_input", "chain_composition",
+    "chain_kill", "chain_sweep", "classification_rbm", "configs", "data_grows", "ddp", "deep_belief_network",
+    "defaults", "divergence", "emphasis", "evaluators", "export", "folders", "forecast", "hierarchical_vae", "history",
     "leaderboard", "likelihood_evaluator", "manifold", "network", "optuna_sweeper", "options", "own_code", "own_data",
     "page", "pictures", "precision", "progress", "rating_rbm", "rbm_model", "resume", "signals", "sklearn", "stages",
     "statistics", "streamed", "sweep_pictures", "top_k", "trust", "wandb", "wandb_sweeps", "watch", "why_pretraining",

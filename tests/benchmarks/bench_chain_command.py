@@ -4,6 +4,7 @@
 as it is without a key, and prints the CPU of all its processes, that of its training, that of importing the libraries
 it uses, and (whole − imports) / training, which should be at most 1.6. Of several rounds the least of each counts: CPU
 seconds, unlike seconds, hardly depend on what else the machine does. Linux only, for W&B's own process is counted too.
+``--startup`` prints instead how many seconds ``aelab --help`` takes, and an ordinary run until its first step.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from aelab.clock import processor
@@ -37,7 +39,11 @@ main()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--startup", action="store_true")
+    args = parser.parse_args()
+    rounds = args.rounds
+    if args.startup:
+        return startup(rounds)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     whole, training, imports = (min(each) for each in zip(*(measure() for _ in range(rounds))))
     ratio = (whole - imports) / training
@@ -58,6 +64,21 @@ def measure() -> tuple[float, float, float]:
     if len(stages) != 4:
         raise SystemExit(f"the chain left {len(stages)} stages, not 4")
     return whole, sum(stages), imports
+
+
+def startup(rounds: int) -> None:
+    """Seconds of the command's help, and of a run's way to its first step; the least of the rounds."""
+    quiet, helps, steps = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True), [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds):
+            before = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "aelab.app", "--help"], **quiet)
+            helps.append(time.perf_counter() - before)
+            run = f"{folder}/{number}"
+            options = "train.epochs=1", "logger=csv", f"hydra.run.dir={run}"
+            subprocess.run([sys.executable, "-m", "aelab.app", *options], **quiet)
+            steps.append(read_json(Path(run) / "timing.json")["seconds_to_first_step"])
+    print(f"{processor()}: aelab --help {min(helps):.2f} s, from the command to the first step {min(steps):.2f} s")
 
 
 def cpu_of(*arguments: str) -> float:
