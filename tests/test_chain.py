@@ -155,6 +155,7 @@ def test_another_evaluation_measures_again_and_trains_nothing(capsys, tmp_path, 
     assert again.outcome.status == 0, again.outcome.error
     assert again.keys() == first.keys() and set(again.found().values()) == {True}
     assert again.outcome.output.count("is measured again, not trained") == 3
+    assert "is not as the run wrote it" not in again.outcome.output + "".join(again.outcome.error)
     assert {name: (again.stage(name) / "last.ckpt").read_bytes() for name in again.found()} == weights_before
     assert (again.stage("rbm2") / "layers.pt").read_bytes() == layers
     for name in again.found():

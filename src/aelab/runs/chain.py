@@ -182,7 +182,7 @@ def run_stage(
     if command.verbose:
         report.say(words)
     if resume:
-        files.write_text(place / "config.yaml", OmegaConf.to_yaml(cfg))
+        run_folder.begin(place, OmegaConf.to_yaml(cfg))
     cfg = cfg.copy()
     cfg.resume = str(place) if resume else None
     run(cfg, place, words, source)
