@@ -47,6 +47,13 @@ class Updates(Callback):
         self.log("updates", float(trainer.global_step))
 
 
+class Judge(Callback):
+    """Notes what validation came to, when it has just ended."""
+
+    def on_validation_end(self, trainer, model):
+        SEEN.append({name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")})
+
+
 @pytest.fixture(autouse=True)
 def _ours(monkeypatch):
     """Pictures take most of a short run's time."""
@@ -89,6 +96,14 @@ def test_the_hooks_of_an_update_come_in_order_with_what_they_document(tmp_path):
     assert len({entry[1] for entry in of["optimizer_step"]}) == STEPS, "one_cycle changes the rate at each"
     (gradient,) = run_folder.read_history(tmp_path / "run")["gradient"]
     assert gradient > 0, "self.log reaches the history"
+
+
+def test_a_callback_sees_the_validation_of_its_own_epoch_as_the_history_has_it(tmp_path):
+    run(config(tmp_path, mine("Judge"), epochs=3), tmp_path / "run", command())
+    history = run_folder.read_history(tmp_path / "run")
+    validated = {name: values for name, values in history.items() if name.startswith("val/")}
+    assert len({seen["val/loss"] for seen in SEEN}) == 3, "each epoch's own"
+    assert {name: [seen[name] for seen in SEEN] for name in validated} == validated
 
 
 @pytest.mark.parametrize("model", ["autoencoder", "rbm"])

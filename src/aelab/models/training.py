@@ -257,8 +257,10 @@ class Trained(pl.LightningModule):
     def validation_step(self, split: Split, index: int) -> None:
         """Loss terms and metrics of the whole validation set, clean."""
         self._validated = {f"val/{name}": value for name, value in self.means_over(split, watched=True).items()}
-        options: dict[str, Any] = {"sync_dist": self.trainer.world_size > 1, "batch_size": len(split.x)}
-        self.log_dict(self._validated, logger=False, **options)
+        if self.trainer.world_size == 1:  # there is nothing to be averaged, and log_dict costs twice the validation
+            self.trainer.callback_metrics.update(self._validated)
+        else:
+            self.log_dict(self._validated, logger=False, sync_dist=True, batch_size=len(split.x))
 
     @torch.no_grad()
     def names_validated(self, data: Data) -> set[str]:
