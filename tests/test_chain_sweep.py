@@ -47,6 +47,7 @@ def test_three_by_two_fine_tunings_share_one_pretraining(capsys, tmp_path):
     [
         ("joblib", "joblib_launcher", ["hydra.launcher.n_jobs=2"]),
         ("submitit_local", "submitit_launcher", ["hydra.launcher.timeout_min=5"]),
+        ("ray", "ray_launcher", ["+hydra.launcher.ray.init.include_dashboard=false"]),
     ],
 )
 def test_parallel_jobs_that_want_one_stage_at_once_run_it_once(tmp_path, launcher, module, options):

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from toy_sweep import ToySweep
 
 from aelab import locks
 from aelab.errors import Pruned, UserError
+from aelab.sweep import launching
 from aelab.sweep.board import Board
 from aelab.sweep.jobs import Job, outcome, read_job, read_jobs
 from aelab.sweep.leaderboard import publish
@@ -129,6 +132,23 @@ def test_a_launcher_that_is_not_installed_says_what_to_install():
     assert node._target_ == "hydra_plugins.aelab.missing.MissingLauncher"
     with pytest.raises(UserError, match=r'hydra/launcher=no_such_launcher: .*pip install "aelab\[parallel\]"'):
         MissingLauncher(**{key: value for key, value in node.items() if key != "_target_"}).setup()
+
+
+@pytest.mark.parametrize(("address", "at_once"), [(None, 3), ("192.0.2.2:6379", 0)])
+def test_ray_s_workers_are_told_of_the_sweep_and_a_cluster_is_joined(monkeypatch, address, at_once):
+    ray = MagicMock()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    init = {"address": address, "num_cpus": 3, "runtime_env": {"env_vars": {"MINE": "1", "OMP_NUM_THREADS": "8"}}}
+    node = OmegaConf.create(
+        {"_target_": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher", "ray": {"init": init}}
+    )
+    assert launching.jobs_at_once(node, 5) == at_once
+    launcher = SimpleNamespace(ray_cfg=node.ray)
+    launching.join_ray(launcher, {"OMP_NUM_THREADS": "1", "SWEEP": "2"})
+    told = {"MINE": "1", "OMP_NUM_THREADS": "8", "SWEEP": "2"}
+    assert launcher.ray_cfg.init.runtime_env.env_vars == told
+    calls = [call.kwargs["runtime_env"]["env_vars"] for call in ray.init.call_args_list]
+    assert calls == ([told] if address else [])
 
 
 def test_the_summary_run_has_the_table_and_the_pictures(jobs, tmp_path):
