@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import made_data  # noqa: F401 - a fixture for every file
 
+from aelab import files
 from aelab.results import figures
 
 torch.set_num_threads(1)
@@ -40,6 +41,12 @@ BLANK = b64decode(  # a PNG of 40 × 30 white pixels
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_power_cut(monkeypatch):
+    """What is written is not waited for until it is on the disk: no test cuts the power."""
+    monkeypatch.setattr(files, "sync", lambda path: None)
 
 
 @pytest.fixture(autouse=True)
