@@ -178,7 +178,7 @@ def about() -> str:
     beside = os.getloadavg()[0]
     return (
         f"{processor()} ({', '.join(has)}), torch {torch.__version__}, {datetime.date.today():%d %B %Y}, "
-        f"{beside:.1f} other processes at work on its {os.cpu_count()} cores when it began"
+        f"load {beside:.0f} on {os.cpu_count()} cores when it began"
     )
 
 
