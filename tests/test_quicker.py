@@ -1,7 +1,6 @@
 """What is read quickly is what Hydra and OmegaConf would read: each file of conf/, YAML's corners, and its errors."""
 
 import io
-import sys
 
 import omegaconf
 import pytest
@@ -10,7 +9,6 @@ from helpers import CONF, aelab
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
-from aelab import loading
 from aelab.config import quicker
 from aelab.config.composing import composed
 from aelab.config.quicker import compose_quicker
@@ -131,16 +129,3 @@ def test_a_choice_is_merged_once_and_again_when_a_file_of_it_changes(tmp_path, m
     assert epochs("train=mine") == 123
     with composed(["model=vae"]) as vae, composed(["model=linear"]) as linear:
         assert vae.model._target_ != linear.model._target_
-
-
-def test_a_module_that_is_only_mended_is_not_loaded_and_later_comes_whole():
-    sys.modules.pop("colorsys", None)  # stands for scipy.signal, which torchmetrics would load
-    with loading._mended("colorsys", hamming=None):
-        import colorsys
-
-        assert vars(colorsys)["hamming"] is None and not hasattr(colorsys, "rgb_to_hsv")
-    import colorsys
-
-    assert colorsys.rgb_to_hsv(1, 0, 0) == (0.0, 1, 1) and not hasattr(colorsys, "hamming")
-    with loading._mended("colorsys", hamming=None):
-        assert not hasattr(sys.modules["colorsys"], "hamming")  # loaded already: left as it is
