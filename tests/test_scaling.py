@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
@@ -64,6 +64,9 @@ def test_missing_values_are_passed_over(how):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40), st.sampled_from(FITTED))
+@example([0.0, 0.0, 5e-128], "robust")
+@example([0.0, 0.0, 1e-127, 1e-127, 1e6], "robust")
+@example([0.0, 5e-128, 1e-310], "quantile")
 def test_order_is_kept_and_nothing_becomes_nan(values, how):
     x = np.array(values)[:, None]
     z = fitted(x, how).apply(x)[:, 0]

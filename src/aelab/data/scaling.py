@@ -31,10 +31,10 @@ class Scaling(NamedTuple):
     def apply(self, x: np.ndarray) -> np.ndarray:
         """x (n, input) → float32 (n, input)."""
         if self.knots is not None:
-            return np.stack([_scores(column, knots) for column, knots in zip(x.T, self.knots.T)], 1).astype(np.float32)
-        if not self.shift.any():  # one pass over bytes: no copy of them in double precision
-            return np.divide(x, self.scale, dtype=np.float32)
-        return ((x - self.shift) / self.scale).astype(np.float32)
+            return _single(np.stack([_scores(column, knots) for column, knots in zip(x.T, self.knots.T)], 1))
+        if not self.shift.any() and np.all(self.scale > np.finfo(np.float32).tiny):
+            return np.divide(x, self.scale, dtype=np.float32)  # one pass over bytes: no copy in double precision
+        return _single((x - self.shift) / self.scale)
 
     def undo(self, z: np.ndarray) -> np.ndarray:
         """z (n, input) → x (n, input), float64."""
@@ -129,6 +129,12 @@ class Ends:
     def add(self, block: np.ndarray) -> None:
         self.low = np.fmin(self.low, np.fmin.reduce(block, 0))
         self.high = np.fmax(self.high, np.fmax.reduce(block, 0))
+
+
+def _single(z: np.ndarray) -> np.ndarray:
+    """``z`` in single precision; what is too large for it, far outside a tiny spread, becomes its largest number."""
+    largest = np.finfo(np.float32).max
+    return np.clip(z, -largest, largest, out=z).astype(np.float32)
 
 
 def _not_zero(scale: np.ndarray) -> np.ndarray:
