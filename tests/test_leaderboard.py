@@ -137,6 +137,7 @@ def test_a_launcher_that_is_not_installed_says_what_to_install():
 @pytest.mark.parametrize(("address", "at_once"), [(None, 3), ("192.0.2.2:6379", 0)])
 def test_ray_s_workers_are_told_of_the_sweep_and_a_cluster_is_joined(monkeypatch, address, at_once):
     ray = MagicMock()
+    ray.is_initialized.side_effect = lambda: ray.init.called
     monkeypatch.setitem(sys.modules, "ray", ray)
     init = {"address": address, "num_cpus": 3, "runtime_env": {"env_vars": {"MINE": "1", "OMP_NUM_THREADS": "8"}}}
     node = OmegaConf.create(
@@ -144,7 +145,8 @@ def test_ray_s_workers_are_told_of_the_sweep_and_a_cluster_is_joined(monkeypatch
     )
     assert launching.jobs_at_once(node, 5) == at_once
     launcher = SimpleNamespace(ray_cfg=node.ray)
-    launching.join_ray(launcher, {"OMP_NUM_THREADS": "1", "SWEEP": "2"})
+    for _ in range(2):  # batches
+        launching.join_ray(launcher, {"OMP_NUM_THREADS": "1", "SWEEP": "2"})
     told = {"MINE": "1", "OMP_NUM_THREADS": "8", "SWEEP": "2"}
     assert launcher.ray_cfg.init.runtime_env.env_vars == told
     calls = [call.kwargs["runtime_env"]["env_vars"] for call in ray.init.call_args_list]

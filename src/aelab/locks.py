@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 ASKING_SECONDS = 0.02  # whoever only asks whether a lock is held has it for much less
+TAKING_SECONDS = 10.0  # so whoever wants it is not turned away by one who asks, on a machine with too much to do
 MOUNTS = Path("/proc/self/mounts")  # of Linux: device, folder, file system, options
 # File systems, and options of others, whose locks hold among the processes of one machine only.
 LOCAL_TYPES = ("fuse.sshfs", "9p", "vboxsf", "prl_fs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone")
 LOCAL_OPTIONS = ("nolock", "local_lock=all", "local_lock=flock", "nobrl", "localflock")
-TAKING_SECONDS = 10.0  # so whoever wants it is not turned away by one who asks, on a machine with too much to do
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--steps-only", action="store_true", help="without the whole command")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{asked.runs} nets, {processor()}, one thread, least of {asked.rounds}, CPU ms a step of all")
+    print(f"{asked.runs} nets, {processor()}, one thread, least of {asked.rounds}, CPU ms per step of all")
     print(f"{'net':16}{'in turn':>10}{'as one':>10}{'ratio':>8}")
     ratios = []
     for widths in NETS:

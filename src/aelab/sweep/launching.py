@@ -88,7 +88,7 @@ def join_ray(launcher: Any, environment: dict[str, str]) -> None:
     init: Any = OmegaConf.to_container(launcher.ray_cfg.init, resolve=True)
     said = init.setdefault("runtime_env", {})
     said["env_vars"] = environment | (said.get("env_vars") or {})
-    if init.get("address"):
+    if init.get("address") and not ray.is_initialized():  # by an earlier batch of the sweep
         ray.init(**init)
     launcher.ray_cfg.init = init
 
