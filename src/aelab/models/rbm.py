@@ -1,6 +1,7 @@
 """The restricted Boltzmann machine, trained by contrastive divergence: a stage of a deep net, or a density alone."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class RBM(ByRule):
     """
 
     rate_key = "model.recipe.learning_rate"
+    # Buffers that each of several devices has of its own, under the name by which DistributedDataParallel leaves them so
+    _ddp_params_and_buffers_to_ignore = ("chains", "rungs")
     W: nn.Parameter
     velocity_W: Tensor
     mean_visible: Tensor  # sliding means
@@ -137,6 +140,19 @@ class RBM(ByRule):
         if self.ladder is not None:
             betas = ladder(self.path(), len(self.ladder), PILOT)
             self.ladder.copy_(self.ladder.new_tensor(betas))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """``of_ranks`` are the buffers that each device has of its own, stacked: (device, …)."""
+        super().on_save_checkpoint(checkpoint)
+        if self.trainer.world_size > 1:
+            own = {name: getattr(self, name) for name in self._ddp_params_and_buffers_to_ignore}
+            checkpoint["of_ranks"] = {name: self.all_gather(x).cpu() for name, x in own.items() if x is not None}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        for name, of_ranks in checkpoint.get("of_ranks", {}).items():
+            if len(of_ranks) == self.trainer.world_size:  # on another number of devices all go on with the first's
+                checkpoint["state_dict"][name] = of_ranks[self.global_rank]
 
     def path(self) -> Path:
         """From units with the data's rates to the machine: what tempered chains climb."""
