@@ -36,7 +36,14 @@ def test_persistent_chains_are_of_each_rank_on_two_machines(tmp_path, made_data)
     """What torchrun starts on each of two machines, told to each by its environment: the first rank has the folder."""
     folder = tmp_path / "two"
     rbm = ("model=rbm", "model/recipe=pcd", "model.n_hidden=6", "data.train_size=120", "train.batch_size=16")
-    settings = (*rbm, "evaluate=[]", "logger=csv", "hardware.threads=1", "hardware.num_nodes=2", "hardware.strategy=ddp")
+    settings = (
+        *rbm,
+        "evaluate=[]",
+        "logger=csv",
+        "hardware.threads=1",
+        "hardware.num_nodes=2",
+        "hardware.strategy=ddp",
+    )
     said = on_two_machines(*settings, "train.epochs=2", f"hydra.run.dir={folder}")
     assert "squared error of a test sample" in said[0] and said[1] == ""
     saved = run_folder.read_checkpoint(folder, "last", "test")

@@ -1,6 +1,9 @@
 """What is read quickly is what Hydra and OmegaConf would read: each file of conf/, YAML's corners, and its errors."""
 
+import copy
 import io
+import re
+from typing import Any
 
 import omegaconf
 import pytest
@@ -8,8 +11,9 @@ import yaml
 from helpers import CONF, aelab
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from aelab.config import quicker
+from aelab.config import quicker, schema
 from aelab.config.composing import composed
 from aelab.config.quicker import compose_quicker
 
@@ -61,6 +65,54 @@ def test_a_text_is_read_once_and_every_reader_has_its_own():
     first.a.b = 5
     assert second.a.b == 1 and len(reads) == 1
     assert once(io.StringIO("a: {b: 2}")).a.b == 2 and len(reads) == 2
+
+
+def shown(node: object) -> object:
+    """All that a tree of nodes is: kind, value and metadata of each, and whether each knows its parent."""
+    about = {k: v for k, v in vars(node).items() if k not in ("_content", "_parent", "_flags_cache")}
+    content = vars(node).get("_content")
+    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list) else []
+    assert all(part._get_parent() is node for part in parts)
+    below = [shown(part) for part in parts] if isinstance(content, dict | list) else content
+    return type(node), about, list(content) if isinstance(content, dict) else None, below
+
+
+def theirs(values: object) -> Any:
+    """The nodes of ``values`` as OmegaConf makes them: with a flag, which ours leave to it, taken off again."""
+    node = OmegaConf.create(values, flags={"struct": None})
+    node._metadata.flags = {}
+    return node
+
+
+def test_nodes_are_made_as_omegaconf_makes_them():
+    compose_quicker()
+    texts = [CORNERS, *(path.read_text() for path in CONF.rglob("*.yaml"))]
+    plain = [yaml.load(text, omegaconf._utils.get_yaml_loader()) or {} for text in texts]
+    plain += [[1, [2, {"a": None}], {}], {"a": {1: "a number"}}, {"a": (1, b"x"), "b": OmegaConf.create([])}]
+    for values in plain:
+        assert shown(OmegaConf.create(values)) == shown(theirs(values))
+
+
+def test_a_copy_is_the_same_tree_and_all_its_own():
+    compose_quicker()
+    whole = OmegaConf.create(CORNERS)
+    typed = OmegaConf.structured(schema.Config)
+    OmegaConf.set_struct(typed, True)
+    for node in (whole, whole.nested, whole.nested.a, OmegaConf.create([[1], {"a": 2}]), typed):
+        before = shown(node)
+        twin = copy.deepcopy(node)
+        assert shown(twin) == before and twin._get_parent() is node._get_parent()
+        OmegaConf.set_readonly(twin, True)
+        twin._content.clear()
+        assert shown(node) == before
+
+
+@pytest.mark.parametrize("values", [{"a": "${b"}, {"a": {"b": "${c.}"}}, {"a": object()}, [set()]])
+def test_what_no_node_holds_is_refused_in_omegaconf_s_words(values):
+    with pytest.raises(OmegaConfBaseException) as expected:
+        theirs(values)
+    with pytest.raises(type(expected.value), match=re.escape(str(expected.value))):
+        OmegaConf.create(values)
 
 
 def test_hydra_mode_is_looked_for_wherever_it_can_be_said(tmp_path):

@@ -4,6 +4,7 @@ import functools
 import os
 import pickle
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,20 @@ from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf, _utils, omegaconf
+from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, omegaconf
+from omegaconf.errors import OmegaConfBaseException
+
+from aelab.config.nodes import Other, copied, node_of
 
 SAYS_MODE = re.compile(r"\+*(hydra\.mode|hydra\.searchpath|hydra=|experiment[=@])")
 
 
 def compose_quicker() -> None:
-    """From here on Hydra does five things of a config once that it does many times; YAML is read and written in C.
+    """From here on Hydra does five things of a config once that it does many times; YAML is read and written in C, and
+    nodes are made and copied by :mod:`aelab.config.nodes`.
 
-    None has a hook, so each is a function of Hydra's or OmegaConf's replaced by one that returns the same; a version
-    that has no such function fails here at once, and the pins in pyproject.toml keep such versions out.
+    None of it has a hook, so each is a function of Hydra's or OmegaConf's replaced by one that returns the same; a
+    version that has no such function fails here at once, and the pins in pyproject.toml keep such versions out.
     """
     if hasattr(defaults_list._create_interpolation_map, "every"):  # done before
         return
@@ -29,6 +34,9 @@ def compose_quicker() -> None:
     if hasattr(yaml, "CSafeLoader"):
         _utils.get_yaml_loader = functools.cache(_reading_in_c(_utils.get_yaml_loader))
         omegaconf.get_omega_conf_dumper = functools.cache(_writing_in_c(omegaconf.get_omega_conf_dumper))
+    OmegaConf.create = staticmethod(_of_plain_values(OmegaConf.create))  # type: ignore[method-assign]
+    for kind in (DictConfig, ListConfig):
+        kind.__deepcopy__ = copied  # type: ignore[method-assign, assignment]
     OmegaConf.load = staticmethod(_once(OmegaConf.load))  # type: ignore[method-assign]
     Hydra.get_mode = _where_it_may_be_said(Hydra.get_mode)  # type: ignore[method-assign]
     merged = ConfigLoaderImpl._compose_config_from_defaults_list
@@ -89,6 +97,18 @@ def _writing_in_c(dumper_of: Any) -> Any:
         return Dumper
 
     return dumper
+
+
+def _of_plain_values(create: Any) -> Any:
+    """``OmegaConf.create``, quicker for what is made of plain values only."""
+
+    def created(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not any(kwargs.values()) and type(args[0]) in (dict, list):  # no parent, no flags
+            with suppress(Other, OmegaConfBaseException):  # which OmegaConf takes, or words better
+                return node_of(args[0])
+        return create(*args, **kwargs)
+
+    return created
 
 
 def _once(load: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from aelab.config.overrides import place_of
 from aelab.ranges import Count, Interval, Natural, OneOf, Positive, Seed
@@ -157,7 +157,9 @@ def register() -> None:
 
     folders.register()
     quicker.compose_quicker()
-    ConfigStore.instance().store(name="schema", node=Config)
+    known = ConfigStore.instance().repo.get("schema.yaml")
+    if known is None or OmegaConf.get_type(known.node) is not Config:
+        ConfigStore.instance().store(name="schema", node=Config)
 
 
 def untyped() -> list[str]:

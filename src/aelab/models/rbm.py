@@ -39,7 +39,7 @@ class RBM(ByRule):
     """
 
     rate_key = "model.recipe.learning_rate"
-    # Buffers that each of several devices has of its own, under the name by which DistributedDataParallel leaves them so
+    # Buffers that each of several devices has of its own: the name by which DistributedDataParallel leaves them so
     _ddp_params_and_buffers_to_ignore = ("chains", "rungs")
     W: nn.Parameter
     velocity_W: Tensor
@@ -146,7 +146,8 @@ class RBM(ByRule):
         super().on_save_checkpoint(checkpoint)
         if self.trainer.world_size > 1:
             own = {name: getattr(self, name) for name in self._ddp_params_and_buffers_to_ignore}
-            checkpoint["of_ranks"] = {name: self.all_gather(x).cpu() for name, x in own.items() if x is not None}
+            gather: Any = self.all_gather
+            checkpoint["of_ranks"] = {name: gather(x).cpu() for name, x in own.items() if x is not None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import files, log, signals
 from aelab.clock import STARTED
+from aelab.config.overrides import plain
 from aelab.errors import Pruned, Stopped, UserError
 from aelab.runs import folder as run_folder
 from aelab.runs import ranks
@@ -110,7 +111,8 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
             raise UserError(f"train.epochs: {done} are behind this run, got {cfg.train.epochs}; give at least {done}")
     evaluators = build_evaluators(cfg.evaluate)
     clock = Clock()
-    text = OmegaConf.to_yaml({**cfg, "resume": None})
+    settings = plain(cfg)
+    text = OmegaConf.to_yaml({**settings, "resume": None})
     mode = mode_of(cfg.train.monitor, cfg.train.mode)
     ends = EpochEnd(folder, cfg.train.monitor, mode, text, of_epochs(cfg.objective, evaluators))
     more = while_training(evaluators) + build_callbacks(cfg.callbacks, folder)
@@ -118,7 +120,6 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     if alone_logs and ends.of_validation - {"val/loss"}:
         ends.miss(model.names_validated(data), "val/")
     callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *more]
-    settings: Any = OmegaConf.to_container(cfg)
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too
     trainer = pl.Trainer(
