@@ -11,7 +11,7 @@ import yaml
 from helpers import CONF, aelab
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 from aelab.config import quicker, schema
 from aelab.config.composing import composed
@@ -105,6 +105,19 @@ def test_a_copy_is_the_same_tree_and_all_its_own():
         OmegaConf.set_readonly(twin, True)
         twin._content.clear()
         assert shown(node) == before
+
+
+def test_after_a_merge_every_node_knows_its_parent_and_what_it_forbids():
+    compose_quicker()
+    whole = OmegaConf.create({"a": {"b": 1, "c": [{"d": 2}]}, "e": "${a.b}"})
+    OmegaConf.set_readonly(whole.a, True)
+    OmegaConf.set_readonly(whole.a, False)
+    whole.merge_with({"a": {"c": [{"d": 3}, [4]]}, "f": {"g": {}}}, OmegaConf.create({"f": {"h": "${a.c.0.d}"}}))
+    shown(whole)  # holds each parent
+    assert (whole.e, whole.f.h) == (1, 3)
+    OmegaConf.set_struct(whole, True)
+    with pytest.raises(ConfigAttributeError):
+        whole.f.g.new = 1
 
 
 @pytest.mark.parametrize("values", [{"a": "${b"}, {"a": {"b": "${c.}"}}, {"a": object()}, [set()]])

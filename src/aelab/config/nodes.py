@@ -59,6 +59,21 @@ def copied(node: Any, memo: Any = None) -> Any:
     return twin
 
 
+def told_their_parents(node: Any) -> None:
+    """Each node below ``node`` knows the one above it. After a merge most do: only the others are told.
+
+    OmegaConf tells all of them after each file that it merges, and has each forget the flags of those above it.
+    """
+    content = node.__dict__["_content"]
+    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list) else [content]
+    for part in parts:
+        if isinstance(part, Node):
+            if part.__dict__["_parent"] is not node:
+                part._set_parent(node)
+            if "_content" in part.__dict__:
+                told_their_parents(part)
+
+
 def _made(kind: type[Node], parent: Node | None, about: Metadata, **more: Any) -> Any:
     """A node that is not asked what it could be."""
     node = object.__new__(kind)

@@ -14,9 +14,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, omegaconf
+from omegaconf.base import Box
 from omegaconf.errors import OmegaConfBaseException
 
-from aelab.config.nodes import Other, copied, node_of
+from aelab.config.nodes import Other, copied, node_of, told_their_parents
 
 SAYS_MODE = re.compile(r"\+*(hydra\.mode|hydra\.searchpath|hydra=|experiment[=@])")
 
@@ -35,6 +36,7 @@ def compose_quicker() -> None:
         _utils.get_yaml_loader = functools.cache(_reading_in_c(_utils.get_yaml_loader))
         omegaconf.get_omega_conf_dumper = functools.cache(_writing_in_c(omegaconf.get_omega_conf_dumper))
     OmegaConf.create = staticmethod(_of_plain_values(OmegaConf.create))  # type: ignore[method-assign]
+    Box._re_parent = told_their_parents  # type: ignore[method-assign, assignment]
     for kind in (DictConfig, ListConfig):
         kind.__deepcopy__ = copied  # type: ignore[method-assign, assignment]
     OmegaConf.load = staticmethod(_once(OmegaConf.load))  # type: ignore[method-assign]
