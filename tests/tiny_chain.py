@@ -14,7 +14,7 @@ from aelab.runs.plan import Plan, plan
 TINY = (
     "chain=deep_autoencoder", "logger=csv", "data.train_size=60", "data.validation=20", "evaluate.probe=null",
     "evaluate.knn=null", "chain.widths=[5,3]", "chain.rbm.train.epochs=2", "chain.rbm.train.batch_size=20",
-    "chain.finetune.train.epochs=2", "chain.finetune.train.batch_size=20",
+    "chain.finetune.train.epochs=2", "chain.finetune.train.batch_size=20", "figures.dpi=30",
 )  # fmt: skip
 
 
