@@ -13,7 +13,7 @@ import torch
 from helpers import made_data  # noqa: F401 - a fixture for every file
 
 from aelab import files
-from aelab.results import figures
+from aelab.results import saved_figures
 
 torch.set_num_threads(1)
 for device in (torch.cuda, torch.xpu, torch.mtia):
@@ -54,7 +54,7 @@ def _quick_pictures(request, monkeypatch):
     """Figures are put together everywhere, and drawn, a tenth of the suite's time, only where DRAWN says, coarsely."""
     if request.node.get_closest_marker("full_dpi"):
         return
-    draw, drawn = figures.save_figure, request.path.stem.removeprefix("test_") in DRAWN
+    draw, drawn = saved_figures.save_figure, request.path.stem.removeprefix("test_") in DRAWN
 
     def quickly(figure, path, kind, dpi):
         if drawn or kind != "png":
@@ -62,7 +62,7 @@ def _quick_pictures(request, monkeypatch):
         else:
             path.write_bytes(BLANK)
 
-    monkeypatch.setattr(figures, "save_figure", quickly)
+    monkeypatch.setattr(saved_figures, "save_figure", quickly)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks which tests -m chooses

@@ -9,7 +9,7 @@ from helpers import aelab
 
 from aelab.errors import UserError
 from aelab.functional.drawing.comparison import Curves, learning_curves
-from aelab.results.figures import Style
+from aelab.results.saved_figures import Style
 from aelab.results.tables import show
 from aelab.sweep.compare import compare, read_runs
 

@@ -13,7 +13,7 @@ from aelab.config.build import build, build_model, made_from_layers
 from aelab.functional.drawing import code, curves, filters, images, units
 from aelab.functional.drawing.sheet import Sheet, number, save, shortened, spans_decades
 from aelab.rbm.layer import load_layers
-from aelab.results import figures
+from aelab.results import figures, saved_figures
 
 CHOICES = [[o] for o in OPTIONS if o.startswith(("model=", "model/network=", "data=", "corruption="))]
 CHOICES += [["model=vae", "model.n_code=2"], ["model.n_code=1"], ["model.n_code=2"], ["model=rbm", "below={below}"]]
@@ -280,7 +280,7 @@ def test_a_figure_of_a_persons_own_is_signed_too(tmp_path):
     own.subplots().plot([1, 2])
     figures.sign(own, "Mine on digits")
     assert own.get_suptitle() == "Mine on digits"
-    figures.save({"own": own}, tmp_path, figures.Style("pdf", 50))
+    saved_figures.save({"own": own}, tmp_path, saved_figures.Style("pdf", 50))
     assert (tmp_path / "own.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "own.pdf").read_bytes()[:4] == b"%PDF"
 
 

@@ -12,7 +12,7 @@ from matplotlib.image import imread, imsave
 from aelab.config.overrides import shortest
 from aelab.functional.drawing.settings import Setting, against_settings, fences, parallel_coordinates
 from aelab.functional.drawing.spread import Series, learning_curves_over_seeds, mean_and_spread, over_seeds
-from aelab.results.figures import Style
+from aelab.results.saved_figures import Style
 from aelab.sweep.board import Board
 from aelab.sweep.curves import curves_of
 from aelab.sweep.jobs import Job, Sweep

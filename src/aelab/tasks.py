@@ -36,7 +36,7 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
 def compare_runs(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     """Learning curves and a table of the runs that ``runs`` matches."""
     with loading():
-        from aelab.results.figures import Style
+        from aelab.results.saved_figures import Style
         from aelab.sweep.compare import compare
 
     compare(patterns(cfg.runs), folder, Style(**cfg.figures))

@@ -1,11 +1,8 @@
-"""What a person looks at after a run: its figures, drawn in :mod:`aelab.functional.drawing`, and how they are saved."""
+"""What a person looks at after a run: its figures, drawn in :mod:`aelab.functional.drawing`."""
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
-from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -13,13 +10,11 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.data.parts import EVALUATION_BATCH, Batch
-from aelab.files import write_whole
 from aelab.functional.drawing.code import MAX_POINTS, code_scatter, point_clouds
 from aelab.functional.drawing.curves import loss_curves
 from aelab.functional.drawing.filters import filters, silent_units
 from aelab.functional.drawing.images import image_mosaic, image_rows, is_image
 from aelab.functional.drawing.sheet import Sheet, number
-from aelab.functional.drawing.sheet import save as save_figure
 from aelab.functional.drawing.units import confusion, errors, feature_errors
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models.base import Model
@@ -40,13 +35,6 @@ MERITS = {  # figure of merit → how it is said, the first that a run has
     "squared_error": "squared error {}",
     "loss": "loss {}",
 }
-
-
-class Style(NamedTuple):
-    """How figures are saved: PNG at ``dpi``, and ``format`` beside it where that is another one."""
-
-    format: Literal["png", "pdf", "svg"]
-    dpi: int
 
 
 @torch.no_grad()
@@ -253,12 +241,3 @@ def sign(figure: Figure, text: str) -> None:
         figure.sign(text)
     elif not figure.get_suptitle():
         figure.suptitle(text, fontsize=8)
-
-
-def save(figures: Mapping[str, Figure], folder: Path, style: Style) -> dict[str, Path]:
-    """Write each as ``folder/NAME.png``, and beside it in another format asked for; name → path of the PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        for kind in dict.fromkeys(("png", style.format)):
-            write_whole(folder / f"{name}.{kind}", partial(save_figure, figure, kind=kind, dpi=style.dpi))
-    return {name: folder / f"{name}.png" for name in figures}

@@ -258,13 +258,13 @@ def logistic_pca_error(cfg: DictConfig, sources: "Sources", folder: Path) -> flo
 
 def draw_stages(folder: Path, done: dict[str, Stage], whose: str, style: DictConfig) -> None:
     """The chain's own figures: the losses of all stages, and one net from several starts where there are some."""
-    from aelab.results import figures, study_figures
+    from aelab.results import saved_figures, study_figures
 
     histories = {name: run_folder.read_history(stage.folder) for name, stage in done.items()}
     drawn = study_figures.chain_figures(histories, {name: loss_constant(stage.folder) for name, stage in done.items()})
     for figure in drawn.values():
         figure.sign(whose)
-    figures.save(drawn, folder / "figures", figures.Style(**plain(style)))
+    saved_figures.save(drawn, folder / "figures", saved_figures.Style(**plain(style)))
 
 
 def loss_constant(folder: Path) -> float:

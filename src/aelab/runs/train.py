@@ -200,7 +200,7 @@ def measure_and_draw(cfg: DictConfig, folder: Path, model, data, evaluators, end
     What was learned and what it is worth are on disk before the first picture is drawn.
     """
     from aelab.rbm.layer import save_layers
-    from aelab.results import figures
+    from aelab.results import figures, saved_figures
     from aelab.results.evaluation import alone, evaluate, finite
     from aelab.results.tables import comma_separated
 
@@ -222,7 +222,7 @@ def measure_and_draw(cfg: DictConfig, folder: Path, model, data, evaluators, end
     pictures: dict[str, Path] = {}
     with alone("figures"), log.phase("drawing figures"):
         drawn = figures.run_figures(model, data, ends.rows, metrics, evaluators)
-        pictures = figures.save(drawn, folder / "figures", figures.Style(**cfg.figures))
+        pictures = saved_figures.save(drawn, folder / "figures", saved_figures.Style(**cfg.figures))
     return metrics, pictures
 
 

@@ -16,7 +16,7 @@ from aelab.runs.folder import last_stage, read_history, run_folders
 from aelab.watch.provenance import kind_of
 
 if TYPE_CHECKING:
-    from aelab.results.figures import Style
+    from aelab.results.saved_figures import Style
 
 PANELS = 6
 FIRST, LAST = ("model.kind", "data.name", "data.kind"), ("below", "start_from")  # of the settings, in a table
@@ -126,7 +126,7 @@ def plain(value: Any) -> Any:
 def draw(runs: Sequence[Run], folder: Path, style: "Style") -> Path:
     """The learning curves: losses first, then what most runs have; runs that reached less are named last."""
     from aelab.functional.drawing.comparison import Curves, learning_curves
-    from aelab.results.figures import save
+    from aelab.results.saved_figures import save
 
     count = Counter(name for run in runs for name in run.history if name != "epoch")
     losses_first = sorted(count, key=lambda name: (not name.endswith("/loss"), name[:4] != "val/", -count[name], name))

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def publish(board: Board, folder: Path, config: DictConfig) -> None:
     """Write and print the board into the multirun's ``folder``; the failed jobs after it, each with its one line."""
-    from aelab.results.figures import Style
+    from aelab.results.saved_figures import Style
     from aelab.sweep.pictures import draw
     from aelab.sweep.seeds import enough, mean_rows
     from aelab.sweep.summary_run import log_summary

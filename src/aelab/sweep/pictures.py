@@ -10,7 +10,7 @@ from aelab.sweep.board import Board, value_of
 
 if TYPE_CHECKING:
     from aelab.functional.drawing.sheet import Sheet
-    from aelab.results.figures import Style
+    from aelab.results.saved_figures import Style
 
 BEST_SHOWN = 6
 LONGEST = 50  # letters of the objectives' names in a title
@@ -21,6 +21,7 @@ WIDE = 8.0  # inches of a run's images among the best
 def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
     """Draw parameters, parallel, seeds, curves and best into ``folder``, where there is something to show; the PNGs."""
     from aelab.functional.drawing.settings import against_settings, parallel_coordinates
+    from aelab.sweep.seeds import repeated
 
     asked, objective = columns(board)
     runs = f"{len(board.done)} runs" if len(board.done) > 1 else "1 run"
@@ -29,7 +30,8 @@ def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
         drawn["parameters"] = against_settings(f"{objective.name} of {runs}, by setting", asked, objective)
     if len(board.done) > 1 and len(asked) > 1:
         drawn["parallel"] = parallel_coordinates(f"The settings of {runs}, and what came of them", asked, objective)
-    drawn |= over_repeats(board) if board.done else {}
+    if board.done and repeated(board):
+        drawn |= over_repeats(board)
     shown = [job for job in board.done if (job.folder / "figures" / "reconstructions.png").exists()][:BEST_SHOWN]
     if shown:
         drawn["best"] = reconstructions(board, shown)
@@ -82,8 +84,7 @@ def reconstructions(board: Board, shown: list[Any]) -> "Sheet":
     """The reconstructions of the best jobs, one above the other, best first."""
     from PIL import Image
 
-    from aelab.functional.drawing.images import CAPTION
-    from aelab.functional.drawing.sheet import EDGE, SMALL, STRIP, Sheet
+    from aelab.functional.drawing.sheet import CAPTION, EDGE, SMALL, STRIP, Sheet
 
     images = [cropped(Image.open(job.folder / "figures" / "reconstructions.png"), STRIP) for job in shown]
     heights = [WIDE * image.height / image.width for image in images]
@@ -109,6 +110,6 @@ def cropped(image: Any, inches: float) -> Any:
 
 def save(sheet: "Sheet", folder: Path, name: str, style: "Style") -> Path:
     """Write a picture as every other one; the PNG."""
-    from aelab.results.figures import save as save_figures
+    from aelab.results.saved_figures import save as save_figures
 
     return save_figures({name: sheet}, folder, style)[name]

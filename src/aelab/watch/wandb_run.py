@@ -153,12 +153,11 @@ class WandbRun(Checkpoint, Logger):
 
     def drawn(self, model: Any, data: Any, rows: list[dict[str, float]]) -> dict[str, Any]:
         """The run's figures as they are now, kept in figures/epoch-N too."""
-        from aelab.results import figures
+        from aelab.results import figures, saved_figures
 
         drawn = figures.run_figures(model, data, rows, rows[-1])
-        return self.shown(
-            figures.save(drawn, self.folder / f"figures/epoch-{self.epochs}", figures.Style(**self.style))
-        )
+        folder = self.folder / f"figures/epoch-{self.epochs}"
+        return self.shown(saved_figures.save(drawn, folder, saved_figures.Style(**self.style)))
 
     def shown(self, pictures: dict[str, Path]) -> dict[str, Any]:
         import wandb

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aelab.functional.drawing.images import CAPTION, arranged, remark, show, sides, tiles
-from aelab.functional.drawing.sheet import EDGE, SMALL, Sheet, number
+from aelab.functional.drawing.images import arranged, remark, show, sides, tiles
+from aelab.functional.drawing.sheet import CAPTION, EDGE, SMALL, Sheet, number
 
 SIDE = 4.8  # inches of the square of filters
 MOST = 100  # filters shown

@@ -8,11 +8,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from aelab.functional.drawing.sheet import EDGE, EM, MARK, SMALL, Sheet, number
+from aelab.functional.drawing.sheet import CAPTION, EDGE, EM, MARK, SMALL, Sheet, number
 
 TILE = 0.62  # inches, an image of a row
 MOSAIC = 6.5  # inches, the longer side of a mosaic
-CAPTION = 0.2  # inches, a line of text
 TINT = np.array([0.84, 0.37, 0.0])  # of a corrupted pixel: MARK
 COLOURS = (3, 4)  # sizes of a first axis that is one: red, green, blue, and something that is not drawn
 

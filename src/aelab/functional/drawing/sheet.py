@@ -16,6 +16,7 @@ from PIL import Image
 
 STRIP = 0.52  # inches on top: a line that says what is shown, a line that says of which run
 EDGE = 0.1  # inches left free round everything
+CAPTION = 0.2  # inches, a line of text
 LEFT, BELOW, TITLE = 0.72, 0.45, 0.25  # inches beside a plot for what is written there: values and names
 NARROWEST = 5.0  # inches: a title has to fit
 TEXT, SMALL, SMALLEST = 9, 8, 6  # points

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aelab.functional.drawing.images import CAPTION, TILE, coloured, grey_scale, remark, show, sides, tiles
+from aelab.functional.drawing.images import TILE, coloured, grey_scale, remark, show, sides, tiles
 from aelab.functional.drawing.sheet import (
+    CAPTION,
     EDGE,
     LINES,
     MARK,

@@ -8,10 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aelab.results.page.live import Part
-
 HERE = Path(__file__).parent
 Cell = str | int | float | None
+Part = dict[str, Any]  # what a live part of a page is made from, as JSON has it
 
 
 class Table(NamedTuple):

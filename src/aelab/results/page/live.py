@@ -6,7 +6,6 @@ an activation by name; arrays are base64 of float32 in row-major order.
 
 import base64
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from aelab.models.network import TransposedLinear, last_bias, weight_of
 from aelab.models.rbm import RBM
 from aelab.rbm.layer import Layer, encode_through
 from aelab.rbm.unroll import unroll
+from aelab.results.page.document import Part
 
 POINTS = 800  # test samples on a map
 SLIDERS = 24  # code units that have one, those of the largest variance
@@ -30,8 +30,6 @@ MOST_WEIGHTS = 4_000_000  # in a page: 16 MB, a third more as text
 AGREES = 1e-4  # how near the program must come to the model, as a part of the data's range
 NAMES = {kind: name for name, kind in ACTIVATIONS.items()}  # the last name of a kind is the usual one
 NAMES[nn.Identity] = "identity"
-
-Part = dict[str, Any]
 
 
 @torch.no_grad()
