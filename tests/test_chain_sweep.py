@@ -2,13 +2,12 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import aelab
+from test_app import fresh
 from tiny_chain import TINY, no_figures, run_tiny, weights  # noqa: F401 - a fixture
 
 from aelab import files
@@ -49,16 +48,17 @@ def test_three_by_two_fine_tunings_share_one_pretraining(capsys, tmp_path):
         ("ray", "ray_launcher", ["+hydra.launcher.ray.init.include_dashboard=false"], ["0.001", "0.01"]),
     ],
 )
-def test_parallel_jobs_that_want_one_stage_at_once_run_it_once(tmp_path, launcher, module, options, rates):
+def test_parallel_jobs_that_want_one_stage_at_once_run_it_once(tmp_path, monkeypatch, launcher, module, options, rates):
+    """The process that starts them, and draws the leaderboard, loads no PyTorch."""
     if importlib.util.find_spec(f"hydra_plugins.hydra_{module}") is None:
         pytest.skip(f"hydra-{module.replace('_', '-')} is not installed")
     overrides = [*TINY, f"chain.finetune.optimizer.lr={','.join(rates)}", f"chain.store={tmp_path / 'store'}"]
     command = ["-m", f"hydra/launcher={launcher}", *options, *overrides, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "aelab.app", *command], capture_output=True, text=True, cwd=tmp_path, timeout=500
-    )
+    monkeypatch.chdir(tmp_path)
 
-    assert done.returncode == 0, done.stderr
+    _, loaded = fresh(*command)
+
+    assert "torch" not in loaded
     assert times_run(tmp_path / "sweep") == {"rbm1": 1, "rbm2": 1, "finetune": len(rates)}
 
 

@@ -45,6 +45,11 @@ def jobs_at_once(launcher: DictConfig, n_jobs: int) -> int:
     return min(n_jobs, asked if asked > 0 else max(1, cores() + 1 + asked))  # joblib: -1 is all cores, -2 all but one
 
 
+def in_processes_of_their_own(launcher: DictConfig) -> bool:
+    """Whether the launcher starts a process even for a single job."""
+    return str(launcher._target_).endswith(("LocalLauncher", "RayLauncher"))
+
+
 def launch(
     launcher: Launcher, config: DictConfig, batch: Sequence[Sequence[str]], first_number: int, sweep: Sweep
 ) -> Sequence[JobReturn]:
@@ -67,10 +72,11 @@ def launch(
         if "hardware" in config and "threads" in config.hardware:
             batch = [[*job, f"{THREADS}={threads}"] for job in batch]
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    if together == 1 and "model" in config:  # here and now; while a job runs nothing is said of it
-        with loading():
-            importlib.import_module("pytorch_lightning")
-    elif together > 1:
+    if together == 1 and not in_processes_of_their_own(config.hydra.launcher):
+        if "model" in config:  # now; while a job runs nothing is said of it
+            with loading():
+                importlib.import_module("pytorch_lightning")
+    elif together:
         log.say(f"{together} at once, each in a process that loads PyTorch first")
     if "ray" in config.hydra.launcher:  # its workers have the environment that they were started with
         join_ray(launcher, environment)
