@@ -252,7 +252,13 @@ class Trained(pl.LightningModule):
 
     def log_epoch(self, metrics: dict[str, Any]) -> None:
         """Log what an epoch came to and its validation together: loggers are told after the epoch was saved, once."""
-        self.log_dict({**metrics, **self._validated}, sync_dist=self.trainer.world_size > 1)
+        metrics = {**metrics, **self._validated}
+        if self.trainer.world_size == 1 and not self.trainer.loggers:  # callbacks alone, whom log_dict tells at length
+            for name, value in metrics.items():
+                value = torch.as_tensor(value)
+                self.trainer.callback_metrics[name] = value if value.is_floating_point() else value.float()
+        else:
+            self.log_dict(metrics, sync_dist=self.trainer.world_size > 1)
 
     def validation_step(self, split: Split, index: int) -> None:
         """Loss terms and metrics of the whole validation set, clean."""
