@@ -1,8 +1,10 @@
 """Every test runs on the CPU, offline, on one torch thread."""
 
 import gc
+import importlib.metadata
 import os
 from base64 import b64decode
+from functools import cache
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["WANDB_MODE"] = "offline"
@@ -16,6 +18,7 @@ from aelab import files
 from aelab.results import saved_figures
 
 torch.set_num_threads(1)
+importlib.metadata.entry_points = cache(importlib.metadata.entry_points)  # each Trainer reads those of every package
 for device in (torch.cuda, torch.xpu, torch.mtia):
     if not device.is_available():  # torch keeps a formatted stack of each call for a device that might still come
         device.manual_seed_all = lambda seed: None

@@ -57,7 +57,12 @@ BESIDE = {
     "model=rating_rbm": RATINGS,
     "experiment=salakhutdinov2007": [*RATINGS, "train.batch_size=7"],
     "experiment=topics": DOCUMENTS,
+    "experiment=hinton2006_faces": ["data.source.n_train=300", "data.source.n_test=100"],
     "data=curves": ["data.source.n_train=80", "data.source.n_test=20"],
+    **{
+        f"experiment={name}_curves": ["data.source.n_train=80", "data.source.n_test=20"]
+        for name in ("hinton2006", "deep_autoencoder")
+    },
     "data=rectangles": ["data.source.n_train=80", "data.source.n_test=20"],
     "data=mnist_variation": ["data.source.n_train=80", "data.source.n_test=20"],
     **{
