@@ -9,9 +9,10 @@ biases, means and draws stay in float32.
 import torch
 from torch import Tensor
 
-from aelab.rbm.ways import Ways, fastest
+from aelab.rbm.ways import Ways, fastest, is_open
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+FEW = 25_000  # entries up to which a draw costs its calls, and not its numbers
 FUSED = hasattr(torch, "_fused_sgd_")
 ACTIVATION = {"identity": lambda x: x, "sigmoid": torch.sigmoid_, "relu": torch.relu_}
 
@@ -21,7 +22,7 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identit
     if lower := _autocast(x):
         product = (x.to(lower) @ W.to(lower)).float()
         return ACTIVATION[activation](product if bias is None else product + bias)
-    if not torch.compiler.is_exporting() and _onednn_takes(x, W, bias):  # oneDNN's is in no other program's files
+    if is_open(x.numel() * W.shape[1]) and not torch.compiler.is_exporting() and _onednn_takes(x, W, bias):
         way = fastest("linear", LINEAR, (x, W, bias, activation), (*x.shape, W.shape[1]))
         return way(x, W, bias, activation)
     return _linear(x, W, bias, activation)
@@ -32,7 +33,7 @@ def phase_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> tuple[Te
     if lower := _autocast(v0):  # one product: what is rounded is the difference, not both of its parts
         v, h = torch.cat([v0, v1]), torch.cat([h0 / len(h0), h1 / -len(h1)])
         W = (v.to(lower).t() @ h.to(lower)).float()
-    elif _onednn_takes(v0, h0, None) and _onednn_takes(v1, h1, None):
+    elif is_open(2 * v0.numel() * h0.shape[1]) and _onednn_takes(v0, h0, None) and _onednn_takes(v1, h1, None):
         shape = (len(v0) + len(v1), v0.shape[1], h0.shape[1])
         W = fastest("difference", DIFFERENCE, (v0, h0, v1, h1), shape)(v0, h0, v1, h1)
     else:
@@ -67,15 +68,16 @@ DIFFERENCE: Ways = {"torch": _difference, "onednn": _difference_onednn}
 
 
 def bernoulli(p: Tensor) -> Tensor:
-    """1[u < p], u uniform in steps of 2⁻²⁴: the same draw as ``torch.bernoulli``, some twelve times cheaper on the CPU.
+    """1[u < p], u uniform in steps of 2⁻²⁴: the same draw as ``torch.bernoulli``, several times cheaper on the CPU.
 
-    There the generator is what costs, so an entry gets 16 bits of its own, and the 8 below them are drawn once a call.
+    There the generator is what costs: where entries are many one gets 16 bits of its own, and the 8 below them are drawn
+    once a call.
     An entry is 1 with probability p to within such a step; two entries of a call are independent to within 2⁻³⁴. In
     whatever precision p comes, it is compared in float32: in bfloat16 a p of 1e-4 would be met twenty times too often.
     """
     p = p.detach()
     p = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p
-    if p.device.type != "cpu" or p.dtype != torch.float32:
+    if p.device.type != "cpu" or p.dtype != torch.float32 or p.numel() < FEW:
         return torch.lt(torch.rand_like(p), p, out=torch.empty_like(p))
     words = torch.empty(-(-p.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     own = words.view(torch.int16)[: p.numel()].view(p.shape)
