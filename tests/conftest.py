@@ -1,7 +1,6 @@
 """Every test runs on the CPU, offline, on one torch thread."""
 
 import gc
-import importlib.metadata
 import os
 from base64 import b64decode
 from functools import cache
@@ -13,12 +12,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 from helpers import made_data  # noqa: F401 - a fixture for every file
+from lightning_fabric.utilities import registry
 
 from aelab import files
 from aelab.results import saved_figures
 
 torch.set_num_threads(1)
-importlib.metadata.entry_points = cache(importlib.metadata.entry_points)  # each Trainer reads those of every package
+registry.entry_points = cache(registry.entry_points)  # each Trainer reads those of every package
 for device in (torch.cuda, torch.xpu, torch.mtia):
     if not device.is_available():  # torch keeps a formatted stack of each call for a device that might still come
         device.manual_seed_all = lambda seed: None

@@ -478,6 +478,9 @@ def fingerprint(cfg, folder: Path, kept: Path, recorded, chain: bool) -> dict:
         return {"trainer": dict(recorded.trainer), "said": [s for s in recorded.said if s[0] == "threads"]}
     state = {}
     for name in ("last", "best"):
+        if name == "best" and (folder / "best.ckpt").samefile(folder / "last.ckpt"):
+            state["best"] = state["last"]
+            continue
         saved = run_folder.read_checkpoint(folder, name, "test")
         state[name] = {
             "weights": in_bytes(saved["state_dict"]),
