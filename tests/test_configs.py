@@ -21,7 +21,9 @@ RUNNABLE = [option for option in OPTIONS if not option.startswith("chain=")]
 
 @pytest.mark.parametrize("option", RUNNABLE)
 def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path, monkeypatch):
-    draws = option.startswith(("model", "data=", "experiment="))  # the others' pictures are the default model's
+    draws = option.startswith(
+        ("model", "data=", "experiment=", "evaluate=")
+    )  # the others' pictures are the default model's
     if not draws:
         monkeypatch.setattr("aelab.results.figures.run_figures", lambda *_: {})
     cfg = small(option)

@@ -256,7 +256,8 @@ class Trained(pl.LightningModule):
         if self.trainer.world_size == 1 and not self.trainer.loggers:  # callbacks alone, whom log_dict tells at length
             for name, value in metrics.items():
                 value = torch.as_tensor(value)
-                self.trainer.callback_metrics[name] = value if value.is_floating_point() else value.float()
+                value = value if value.is_floating_point() else value.float()
+                self.trainer.callback_metrics[name] = self.trainer.logged_metrics[name] = value
         else:
             self.log_dict(metrics, sync_dist=self.trainer.world_size > 1)
 

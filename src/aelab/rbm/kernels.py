@@ -9,7 +9,7 @@ biases, means and draws stay in float32.
 import torch
 from torch import Tensor
 
-from aelab.rbm.ways import Ways, fastest, is_open
+from aelab.rbm.ways import Ways, fastest, worth_choosing
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 FEW = 25_000  # entries up to which a draw costs its calls, and not its numbers
@@ -22,7 +22,8 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identit
     if lower := _autocast(x):
         product = (x.to(lower) @ W.to(lower)).float()
         return ACTIVATION[activation](product if bias is None else product + bias)
-    if is_open(x.numel() * W.shape[1]) and not torch.compiler.is_exporting() and _onednn_takes(x, W, bias):
+    exporting = torch.compiler.is_exporting()  # oneDNN's product is in no other program's files
+    if worth_choosing(x.numel() * W.shape[1]) and not exporting and _onednn_takes(x, W, bias):
         way = fastest("linear", LINEAR, (x, W, bias, activation), (*x.shape, W.shape[1]))
         return way(x, W, bias, activation)
     return _linear(x, W, bias, activation)
@@ -30,10 +31,11 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identit
 
 def phase_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Row means under 0 less those under 1: of v hᵀ (visible, hidden), of h (hidden,), of v (visible,)."""
+    size = (v0.numel() + v1.numel()) * h0.shape[1]
     if lower := _autocast(v0):  # one product: what is rounded is the difference, not both of its parts
         v, h = torch.cat([v0, v1]), torch.cat([h0 / len(h0), h1 / -len(h1)])
         W = (v.to(lower).t() @ h.to(lower)).float()
-    elif is_open(2 * v0.numel() * h0.shape[1]) and _onednn_takes(v0, h0, None) and _onednn_takes(v1, h1, None):
+    elif worth_choosing(size) and _onednn_takes(v0, h0, None) and _onednn_takes(v1, h1, None):
         shape = (len(v0) + len(v1), v0.shape[1], h0.shape[1])
         W = fastest("difference", DIFFERENCE, (v0, h0, v1, h1), shape)(v0, h0, v1, h1)
     else:

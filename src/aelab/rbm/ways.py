@@ -28,7 +28,7 @@ Ways = dict[str, Callable[..., Any]]
 _chosen: dict[str, str] = {}
 
 
-def is_open(multiplications: int) -> bool:
+def worth_choosing(multiplications: int) -> bool:
     """Whether the way of a product of that size is chosen; a small one goes the first way, unless a person decides."""
     return multiplications >= SMALL or "AELAB_KERNELS" in os.environ
 
@@ -37,7 +37,7 @@ def fastest(what: str, ways: Ways, arguments: tuple[Any, ...], shape: tuple[int,
     """The way to go for ``what`` at this ``shape``, (rows, in, out); the first of ``ways`` is the plain one."""
     first = next(iter(ways))
     asked = os.environ.get("AELAB_KERNELS")
-    if asked or not is_open(shape[0] * shape[1] * shape[2]):
+    if asked or not worth_choosing(shape[0] * shape[1] * shape[2]):
         return ways.get(asked or first, ways[first])
     name = f"{what} {'x'.join(map(str, shape))}"
     if name not in _chosen:
