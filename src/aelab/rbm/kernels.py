@@ -22,8 +22,9 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identit
     if lower := _autocast(x):
         product = (x.to(lower) @ W.to(lower)).float()
         return ACTIVATION[activation](product if bias is None else product + bias)
-    exporting = torch.compiler.is_exporting()  # oneDNN's product is in no other program's files
-    if worth_choosing(x.numel() * W.shape[1]) and not exporting and _onednn_takes(x, W, bias):
+    if torch.compiler.is_exporting():  # to other programs, which have no oneDNN; and sizes are only symbols then
+        return _linear(x, W, bias, activation)
+    if worth_choosing(x.numel() * W.shape[1]) and _onednn_takes(x, W, bias):
         way = fastest("linear", LINEAR, (x, W, bias, activation), (*x.shape, W.shape[1]))
         return way(x, W, bias, activation)
     return _linear(x, W, bias, activation)
