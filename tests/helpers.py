@@ -64,6 +64,7 @@ BESIDE = {
         for name in ("hinton2006", "deep_autoencoder")
     },
     "data=rectangles": ["data.source.n_train=80", "data.source.n_test=20"],
+    "data=convex": ["data.source.n_train=80", "data.source.n_test=20"],
     "data=mnist_variation": ["data.source.n_train=80", "data.source.n_test=20"],
     **{
         f"experiment=vincent2010_{name}": ["data.source.n_train=80", "data.source.n_test=20"]

@@ -1,12 +1,16 @@
-"""The linear classifier on the code: what its scaling leaves unchanged, and what not."""
+"""Classifiers on a code: what the linear one's scaling leaves unchanged, and what a kernel tells apart."""
+
+import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import composed
 
 from aelab.config.check import check
+from aelab.data.parts import Split
 from aelab.errors import UserError
-from aelab.results.metrics import Probe
+from aelab.results.metrics import Probe, SupportVectors
 
 
 def probe_error(x: torch.Tensor, y: torch.Tensor, scale: str) -> float:
@@ -39,3 +43,22 @@ def test_the_code_s_unit_and_mean_do_not_matter(code, scale):
 def test_another_scale_is_refused():
     with pytest.raises(UserError, match=r"^evaluate\.probe\.scale: expected one of each, all, got 'none'"):
         check(composed("evaluate.probe.scale=none"))
+
+
+def rings(n: int) -> Split:
+    """Points of the plane, label 1 outside a circle that half of them lie in: no line tells them apart."""
+    x = torch.rand(n, 2) * 2 - 1
+    return Split(x, (x.square().sum(1) > 2 / math.pi).long())
+
+
+@pytest.mark.parametrize("of", ["inputs", "code"])
+def test_a_kernel_tells_apart_what_no_line_does(of):
+    parts = {name: rings(n) for name, n in (("train_for_evaluation", 400), ("val", 100), ("test", 1000))}
+    mirror = SimpleNamespace(encode=lambda x: -x, training=False, eval=lambda: None)
+    wrong, right = (
+        SupportVectors(of, [10], gammas)(mirror, SimpleNamespace(**parts))["svm_error"]
+        for gammas in ([1e-9], [1e-9, 1])
+    )
+    assert right < 5 < 30 < wrong  # and validation has chosen the second
+    unlabelled = {name: part._replace(y=None) for name, part in parts.items()}
+    assert SupportVectors(of, [10], [1])(mirror, SimpleNamespace(**unlabelled)) == {}

@@ -1,4 +1,4 @@
-"""Rectangles, and MNIST turned or on a background: what is drawn is what the label, the angle and the seed say."""
+"""Rectangles, shapes, and MNIST turned or on a background: what is drawn is what the label, the angle, the seed say."""
 
 import math
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 from fake_data import write_mnist
 
+from aelab.data.convex import convex, dented
 from aelab.data.mnist_variations import mnist_variation, on_background, rotated
 from aelab.data.rectangles import rectangles
 from aelab.errors import UserError
@@ -24,9 +25,33 @@ def test_a_rectangle_is_an_outline_as_tall_or_wide_as_its_label_says(tmp_path):
     assert 0.4 < labels.mean() < 0.6 and {images.min(), images.max()} == {0, 1}
 
 
-def test_rectangles_hang_on_their_seed_alone(tmp_path):
-    first, kept = rectangles(50, 20, 0, str(tmp_path / "a")), rectangles(50, 20, 0, str(tmp_path / "a"))
-    more, other = rectangles(80, 20, 0, str(tmp_path / "b")), rectangles(50, 20, 1, str(tmp_path / "a"))
+def test_a_shape_is_convex_as_its_label_says(tmp_path):
+    arrays = convex(600, 100, 0, str(tmp_path))
+    images, labels = arrays.train_x.numpy().reshape(-1, 28, 28), arrays.train_y.numpy()
+    assert (dented(images > 0) == (labels == 0)).all()
+    for image in images[labels == 1][:40]:  # by another test: every pixel in the hull of the shape belongs to it
+        pixels = np.argwhere(image)
+        assert len(pixels) >= 19
+        steps = [(i, j) for i in range(-27, 28) for j in range(28) if math.gcd(i, j) == 1]
+        along = np.argwhere(np.ones_like(image)) @ np.transpose(steps)
+        held = pixels @ np.transpose(steps)
+        assert ((along >= held.min(0)) & (along <= held.max(0))).all(1).sum() == len(pixels)
+    assert 0.4 < labels.mean() < 0.6 and {images.min(), images.max()} == {0, 1}
+    covered = [images[labels == label].mean() for label in (0, 1)]  # how much is white does not give the label away
+    assert covered == [pytest.approx(0.22, abs=0.04)] * 2
+
+
+def test_a_midpoint_outside_is_a_dent():
+    corner, whole = np.zeros((2, 28, 28), bool)
+    corner[:3, 0] = corner[2, :3] = True
+    whole[:] = True
+    assert dented(np.stack([corner, whole, ~whole])).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("made", [rectangles, convex])
+def test_a_drawn_set_hangs_on_its_seed_alone(made, tmp_path):
+    first, kept = made(50, 20, 0, str(tmp_path / "a")), made(50, 20, 0, str(tmp_path / "a"))
+    more, other = made(80, 20, 0, str(tmp_path / "b")), made(50, 20, 1, str(tmp_path / "a"))
     assert torch.equal(first.train_x, kept.train_x) and torch.equal(first.test_x, more.test_x)
     assert not torch.equal(first.train_x, other.train_x)
 

@@ -73,6 +73,7 @@ Seed = Annotated[int, Interval(0, 2**32 - 1)]
 Images = Annotated[int, Interval(1, 1_000_000)]  # of a data set that is made
 Number = Annotated[float, Interval(-LARGEST, LARGEST)]
 Positive = Annotated[float, Interval(0, LARGEST, above=True)]
+Positives = Annotated[list[Positive], Length(1, 1000)]
 NonNegative = Annotated[float, Interval(0, LARGEST)]
 Fraction = Annotated[float, Interval(0, 1)]
 BelowOne = Annotated[float, Interval(0, 1, below=True)]  # what is kept of a sliding mean, a momentum, a dropout

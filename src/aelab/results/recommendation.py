@@ -1,7 +1,6 @@
 """What ratings are predicted by without a net, beside a model of ratings: on the same split, chosen on validation."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,9 +10,7 @@ from aelab.data.ratings import RatingSchema
 from aelab.data.sparse import entries
 from aelab.functional.factorization import Factorization, Known, fit_biases, fit_factors
 from aelab.models.base import Model
-from aelab.ranges import Count, Length, Positive
-
-Penalties = Annotated[list[Positive], Length(1, 1000)]
+from aelab.ranges import Count, Positives
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,8 @@ class RatingBaselines:
     """
 
     factors: Count
-    penalties: Penalties
-    bias_penalties: Penalties
+    penalties: Positives
+    bias_penalties: Positives
 
     def __call__(self, model: Model, data: Data) -> dict[str, float]:
         if not isinstance(data.schema, RatingSchema):
