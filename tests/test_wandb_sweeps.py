@@ -78,6 +78,26 @@ def test_every_corner_composes_and_every_value_is_checked(path):
                 checked(OmegaConf.create(stage.config))
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if "scheduler" in sweep(path)], ids=lambda path: path.stem)
+def test_the_engine_that_a_file_names_proposes_runs_that_compose(path):
+    engines = pytest.importorskip("wandb.sdk.sweeps.scheduler.optimizer", reason="W&B has engines from 0.31 on")
+    pytest.importorskip("optuna")
+    from wandb.sdk.sweeps.run_state import RunState
+    from wandb.sdk.sweeps.sweep_info import SweepInfo
+
+    definition = sweep(path)
+    engine = engines.make_optimizer(SweepInfo("id", path.stem, "somebody", "aelab", definition, "controller"))
+    assert engine.engine == definition["scheduler"]["engine"]
+    proposed = engine.ask_n_runs(3)
+    for run in proposed:
+        checked(composed(*(word for word in arguments(definition, run.config.flat_dict()) if "hydra." not in word)))
+    done = engines.RunWithMetrics(
+        proposed[0].config, RunState.FINISHED, "run", {definition["metric"]["name"]: -80.0}, history_metrics=[]
+    )
+    engine.tell_run(proposed[0].run_id, done)
+    assert engine.study.best_value == -80 and engine.study.best_params == proposed[0].config.flat_dict()
+
+
 def checked(cfg: DictConfig) -> DictConfig:
     """The config, after every key and value in it was held against what takes it."""
     check(cfg)
