@@ -50,6 +50,7 @@ LINES = {  # metric → what a person reads
     "test/scratch_class_error": "the same, the net not pretrained",
     "test/probe_error": "linear classifier on the code, %",
     "test/knn_error": "nearest neighbours on the code, %",
+    "test/svm_error": "support vector machine, %",
 }
 
 
