@@ -21,6 +21,7 @@ def options(tmp_path):
         "n_test": 250,
         "seed": 0,
         "scale_over": "all",
+        "validate_on": "patches",
     }
 
 
@@ -40,6 +41,16 @@ def test_mean_is_the_training_sets_and_scale_as_asked(options):
     assert float(whole.var(0, correction=0).mean()) == pytest.approx(1, abs=1e-4)
     ratio = both.test_x / train.test_x
     assert torch.allclose(ratio, ratio[0, 0], rtol=1e-4)
+
+
+def test_who_is_validated_on_is_not_trained_on(options):
+    arrays = faces(**options | {"validate_on": "people"})
+    parts = arrays.parts("faces", 0.1, 400, torch.Generator().manual_seed(0))
+    assert len(parts.val.y.unique()) == 3 and len(parts.val.x) == 60 and len(parts.train.x) == 400
+    assert not torch.isin(parts.train.y, parts.val.y).any() and len(parts.train.y.unique()) == 27
+    mixed = faces(**options)
+    assert fingerprint(arrays) != fingerprint(mixed)
+    assert len(mixed.parts("faces", 0.1, None, torch.Generator().manual_seed(0)).val.y.unique()) > 20
 
 
 def test_seed_decides(options):

@@ -136,6 +136,7 @@ OTHER = {
     "data:source.n_train": "data.source.n_train=350",
     "data:source.n_test": "data.source.n_test=150",
     "data:source.noise": "data.source.noise=0.5",
+    "data:source.validate_on": "data.source.validate_on=people",
     "data:source.scale_over": "data.source.scale_over=train",
     "data:source.root": "data.source.root={other}",
     "data:source.cache": "data.source.cache={tmp}",

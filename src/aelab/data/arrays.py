@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aelab.data.parts import Parts, Split
 from aelab.data.schema import unscaled
+from aelab.data.splitting import draw_rows
 from aelab.errors import UserError
 
 
@@ -17,7 +18,8 @@ class Arrays(NamedTuple):
     """A data set whole: train_x (n, input), test_x (m, input) float32; train_y (n,), test_y (m,) int64, or None.
 
     ``shape`` is the shape of one sample before it was flattened, (28, 28) say. ``unit_interval``: the values are grey
-    levels in [0, 1] and can be read as probabilities; False: real values such as whitened faces.
+    levels in [0, 1] and can be read as probabilities; False: real values such as whitened faces. ``group`` (n,), or
+    None: training samples of one group, a person's say, are all trained on or all validated on.
     """
 
     train_x: Tensor
@@ -26,6 +28,7 @@ class Arrays(NamedTuple):
     test_y: Tensor | None
     shape: tuple[int, ...]
     unit_interval: bool
+    group: Tensor | None = None
 
     def parts(self, name: str, validation: int | float, train_size: int | None, draw: torch.Generator) -> Parts:
         """Checked and split: the validation set is drawn from the training samples."""
@@ -37,12 +40,16 @@ class Arrays(NamedTuple):
                 f"data.validation: {validation} leaves no samples to validate or to train on, of {len(order)}; "
                 "give a fraction between 0 and 1, or a number of samples"
             )
-        val, train = order[:n_val], first(order[n_val:], train_size)
+        if self.group is None:
+            val, train = order[:n_val], order[n_val:]
+        else:
+            val = torch.from_numpy(draw_rows(order.numpy(), n_val, "data.validation", draw, self.group.numpy(), None))
+            train = order[~torch.isin(order, val)]
         # labels run from 0 to one below this, also where train_size leaves a class without a sample
         n_classes = None if self.train_y is None else int(self.train_y.max()) + 1
         known = Split(self.train_x, self.train_y)
         schema = unscaled(self.shape, self.unit_interval, n_classes=n_classes)
-        return Parts(known.at(train), known.at(val), Split(self.test_x, self.test_y), schema)
+        return Parts(known.at(first(train, train_size)), known.at(val), Split(self.test_x, self.test_y), schema)
 
 
 def first(order: Any, train_size: int | None) -> Any:
@@ -104,7 +111,7 @@ def fingerprint(arrays: Arrays) -> str:
     """128 bits (32 hex digits) of every byte, shape and label: equal data, equal fingerprint. About 1 GB/s."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((arrays.shape, arrays.unit_interval)).encode())
-    for tensor in arrays[:4]:
+    for tensor in arrays[:4] if arrays.group is None else (*arrays[:4], arrays.group):
         if tensor is None:
             digest.update(b"none")
         else:

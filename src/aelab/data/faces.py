@@ -34,21 +34,23 @@ def faces(
     n_test: Annotated[int, Interval(PHOTOS - TRAIN_PHOTOS, 10_000_000)],
     seed: Seed,
     scale_over: Literal["all", "train"],
+    validate_on: Literal["patches", "people"],
 ) -> Arrays:
     """``n_train`` patches of people 0-29 and ``n_test`` of people 30-39, (n, 625), real values; labels are the people.
 
     Each pixel's mean is the training set's. ``scale_over="all"``: one number divides everything so that the average
     pixel variance of both parts together is 1, the unit of the paper's errors; "train": of the training set alone.
-    Drawn anew each time (two seconds, less than reading them back), the same for the same ``seed``; neither part
-    depends on the number of patches of the other but through that scale.
+    ``validate_on="people"``: the validation set is all patches of some of the 30, as new to the model as those of the
+    test; "patches": some of everybody. Drawn anew each time (two seconds, less than reading them back), the same for
+    the same ``seed``; neither part depends on the number of patches of the other but through that scale.
     """
     photos = read_photos(find(FILE, root, cache, download, MIRRORS, CHECKSUM))
     train_x, train_y = patches(photos[:TRAIN_PHOTOS], n_train, [seed, 0])
     test_x, test_y = patches(photos[TRAIN_PHOTOS:], n_test, [seed, 1])
     standardise(train_x, test_x, scale_over)
-    return check(
-        Arrays(train_x, train_y, test_x, test_y + TRAIN_PHOTOS // EACH, (SIDE, SIDE), unit_interval=False), "data.root"
-    )
+    group = train_y if validate_on == "people" else None
+    test_y += TRAIN_PHOTOS // EACH
+    return check(Arrays(train_x, train_y, test_x, test_y, (SIDE, SIDE), unit_interval=False, group=group), "data.root")
 
 
 def read_photos(path: Path) -> Tensor:
