@@ -37,7 +37,7 @@ def test_what_is_a_choice_is_taken(override):
 
 def test_help_offers_no_parts(capsys):
     outcome = aelab(capsys, "--help")
-    assert "data: array, curves" in outcome.output and not [w for w in outcome.output.split() if w.startswith("_")]
+    assert "data: array, convex" in outcome.output and not [w for w in outcome.output.split() if w.startswith("_")]
 
 
 def test_help_breaks_no_word_at_the_edge_of_a_terminal(capsys, monkeypatch):

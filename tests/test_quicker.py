@@ -17,6 +17,7 @@ from aelab.config import quicker, schema
 from aelab.config.composing import composed
 from aelab.config.quicker import compose_quicker
 
+pytestmark = pytest.mark.skipif(not quicker.KNOWN, reason="of other versions nothing is replaced")
 CORNERS = """
 float: [1e-3, 1.0e+3, .inf, -.inf, 1_000.5, 6:30.5]
 text: [2026-11-26, 'yes', "tab\\tand é", "${a.b}", "#no comment"]

@@ -8,17 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf, _utils, omegaconf
+from omegaconf import __version__ as omegaconf_version
 from omegaconf.base import Box
 from omegaconf.errors import OmegaConfBaseException
 
 from aelab.config.nodes import Other, copied, node_of, told_their_parents
 
+KNOWN = (hydra.__version__[:4], omegaconf_version[:4]) == ("1.3.", "2.3.")  # the versions whose functions these are
 SAYS_MODE = re.compile(r"\+*(hydra\.mode|hydra\.searchpath|hydra=|experiment[=@])")
 
 
@@ -26,10 +29,10 @@ def compose_quicker() -> None:
     """From here on Hydra does five things of a config once that it does many times; YAML is read and written in C, and
     nodes are made and copied by :mod:`aelab.config.nodes`.
 
-    None of it has a hook, so each is a function of Hydra's or OmegaConf's replaced by one that returns the same; a
-    version that has no such function fails here at once, and the pins in pyproject.toml keep such versions out.
+    None of it has a hook, so each is a function of Hydra's or OmegaConf's replaced by one that returns the same. Other
+    versions than those keep their own, and their own time.
     """
-    if hasattr(defaults_list._create_interpolation_map, "every"):  # done before
+    if not KNOWN or hasattr(defaults_list._create_interpolation_map, "every"):  # or done before
         return
     defaults_list._create_interpolation_map = _where_needed(defaults_list._create_interpolation_map)
     if hasattr(yaml, "CSafeLoader"):

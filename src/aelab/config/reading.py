@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import _utils
+from omegaconf import OmegaConf, _utils
 
 from aelab import files
 from aelab.errors import UserError
@@ -25,7 +25,7 @@ def read_plain(path: Path, key: str) -> dict[str, Any]:
             raise ValueError(f"{size} bytes are too many for a config")
         text = path.read_text()
         _refuse_bombs(text)
-        content: Any = yaml.load(text, Loader=_utils.get_yaml_loader())  # as a config is read, and nothing made of it
+        content: Any = _as_a_config(text)
         _refuse_objects(content)
     except UnicodeDecodeError as error:
         raise UserError(f"{key}: {path} cannot be read (it is no text)") from error
@@ -36,6 +36,13 @@ def read_plain(path: Path, key: str) -> dict[str, Any]:
     if found := next(_interpolations(content), None):
         raise UserError(f"{key}: {path} has the interpolation {found[:80]!r}; a run writes its values out, do the same")
     return content
+
+
+def _as_a_config(text: str) -> Any:
+    """The values that OmegaConf reads; where its reader can be had alone, no config is made of them."""
+    if hasattr(_utils, "get_yaml_loader"):
+        return yaml.load(text, Loader=_utils.get_yaml_loader())
+    return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
 
 
 def _refuse_bombs(text: str) -> None:
