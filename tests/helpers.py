@@ -68,7 +68,7 @@ BESIDE = {
     "data=mnist_variation": ["data.source.n_train=80", "data.source.n_test=20"],
     **{
         f"experiment=vincent2010_{name}": ["data.source.n_train=80", "data.source.n_test=20"]
-        for name in ("basic", "rotated", "background", "rectangles")
+        for name in ("basic", "rotated", "background", "rectangles", "convex")
     },
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
