@@ -60,5 +60,7 @@ def test_a_kernel_tells_apart_what_no_line_does(of):
         for gammas in ([1e-9], [1e-9, 1])
     )
     assert right < 5 < 30 < wrong  # and validation has chosen the second
+    constant = {name: part._replace(x=torch.ones_like(part.x)) for name, part in parts.items()}
+    assert 30 < SupportVectors(of, [10], [1])(mirror, SimpleNamespace(**constant))["svm_error"] < 70
     unlabelled = {name: part._replace(y=None) for name, part in parts.items()}
     assert SupportVectors(of, [10], [1])(mirror, SimpleNamespace(**unlabelled)) == {}

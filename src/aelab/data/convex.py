@@ -11,10 +11,7 @@ from aelab.data.drawn import SIDE, drawn
 from aelab.ranges import Images, Seed
 
 VERSION = 1  # of the drawing: a change of anything below makes another set and wants another number
-CUTS, PIECE_CUTS = (
-    0.195,
-    0.07,
-)  # parameters of the geometric laws; with these both kinds cover about a fifth of an image
+CUTS, PIECE_CUTS = 0.195, 0.07  # parameters of the geometric laws: both kinds cover about a fifth of an image
 LEAST, PIECE_LEAST = 19, 10  # pixels
 PIECES = 2, 4
 CHUNK = 1000  # images drawn at once: bounds memory

@@ -193,8 +193,9 @@ class SupportVectors:
         (x, y), val, test = (self._labelled(model, split) for split in (data.train_for_evaluation, data.val, data.test))
         if not len(test[1]) or len(np.unique(y)) < 2:
             return {}
+        unit = 1 / (x.shape[1] * (x.var() or 1))  # of inputs that are all the same any will do
         pairs = product(self.costs, self.gammas)
-        fits = [SVC(C=cost, gamma=gamma / (x.var() * x.shape[1]), cache_size=1000).fit(x, y) for cost, gamma in pairs]
+        fits = [SVC(C=cost, gamma=gamma * unit, cache_size=1000).fit(x, y) for cost, gamma in pairs]
         best = max(fits, key=lambda fit: fit.score(*val)) if len(fits) > 1 and len(val[1]) else fits[0]
         return {"svm_error": float(class_error(torch.from_numpy(best.predict(test[0])), torch.from_numpy(test[1])))}
 
