@@ -58,6 +58,15 @@ def test_a_running_job_without_a_process_was_killed(jobs, tmp_path):
     assert read_jobs(tmp_path)[4].status == "killed"
 
 
+def test_a_job_that_ends_while_it_is_read_is_done(jobs, tmp_path, monkeypatch):
+    def ends_meanwhile(lock):
+        job(tmp_path, 4, jobs[4].overrides, values=[1.0])
+        return False
+
+    monkeypatch.setattr(locks, "is_held", ends_meanwhile)
+    assert read_jobs(tmp_path)[4].status == "done"
+
+
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 1), ("maximize", 0)])
 def test_the_best_stands_first_and_the_failed_last(jobs, direction, best):
     board = Board(jobs, ["test/loss"], direction)

@@ -112,12 +112,18 @@ def read_job(folder: Path) -> Job | None:
 
 def read_jobs(sweep_folder: Path) -> list[Job]:
     """All jobs begun in a multirun's folder, by number; one that says "running" and has no process is "killed"."""
-    found = [read_job(path.parent) for path in sweep_folder.rglob("job.json")]
-    jobs = [job for job in found if job is not None]
-    for job in jobs:
-        if job.status == "running" and not locks.is_held(locks.of_job(sweep_folder, job.number)):
-            job.status, job.reason = "killed", "its process ended without a word; the same command runs it again"
-    return sorted(jobs, key=lambda job: job.number)
+    found = [_read_settled(path.parent, sweep_folder) for path in sweep_folder.rglob("job.json")]
+    return sorted((job for job in found if job is not None), key=lambda job: job.number)
+
+
+def _read_settled(folder: Path, sweep_folder: Path) -> Job | None:
+    job = read_job(folder)
+    if job is None or job.status != "running" or locks.is_held(locks.of_job(sweep_folder, job.number)):
+        return job
+    job = read_job(folder)  # its process writes how it ended before it lets the lock go: what it says now is its last
+    if job is not None and job.status == "running":
+        job.status, job.reason = "killed", "its process ended without a word; the same command runs it again"
+    return job
 
 
 def outcome(returned: Any) -> Outcome:
