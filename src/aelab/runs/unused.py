@@ -21,6 +21,8 @@ def refuse_unused(model: Any, given: Iterable[str], options: Mapping[str, Any], 
     for unused, instead in getattr(kind, "ignores", {}).items():
         where = f"{stage}{unused}"
         said = [word for word in given if f"{place_of(word)}.".startswith(f"{where}.")]
+        if unused == "corruption":
+            said = [word for word in said if word.partition("=")[2] != "none"]  # which is what such a model has
         chosen = options.get(unused, "none")
         if unused == "corruption" and chosen != "none":
             said.append(f"{unused}@{where}={chosen}" if stage else f"{unused}={chosen}")
