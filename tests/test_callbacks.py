@@ -188,7 +188,10 @@ def test_what_drives_automatic_optimisation_is_refused_before_training(target, t
     [
         (["callbacks=early_stopping", "callbacks.early_stopping.patience=0"], "patience: must be at least 1, got 0"),
         (["callbacks=timer", "callbacks.timer.duration=soon"], r"callbacks\.timer: .*'soon'.* is not a valid duration"),
-        (["callbacks=learning_rate", "logger=csv"], "callbacks: Cannot use `LearningRateMonitor` .* no logger"),
+        (
+            ["callbacks=learning_rate", "logger=csv"],
+            "callbacks: Cannot use `LearningRateMonitor` .* no logger; take logger=wandb",
+        ),
         (["+callbacks.mine._target_=torch.nn.Identity"], r"callbacks\.mine: Identity is no pytorch_lightning Callback"),
     ],
 )

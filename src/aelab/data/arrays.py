@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aelab.data.parts import Parts, Split
 from aelab.data.schema import unscaled
-from aelab.data.splitting import draw_rows
+from aelab.data.splitting import a_part_of, draw_rows
 from aelab.errors import UserError
 
 
@@ -38,7 +38,7 @@ class Arrays(NamedTuple):
         if not 1 <= n_val < len(order):
             raise UserError(
                 f"data.validation: {validation} leaves no samples to validate or to train on, of {len(order)}; "
-                "give a fraction between 0 and 1, or a number of samples"
+                f"{a_part_of(len(order))}"
             )
         if self.group is None:
             val, train = order[:n_val], order[n_val:]

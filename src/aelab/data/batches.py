@@ -85,8 +85,9 @@ class Data(pl.LightningDataModule):
         self._evaluated: Split | None = None  # of the training samples, where it is not they themselves
         if labelled is not None:
             self._forget_labels(labelled)
-        if batch_size > len(self.train.x):
-            raise UserError(f"train.batch_size: {batch_size} is more than the {len(self.train.x)} training samples")
+        n = len(self.train.x)
+        if batch_size > n:
+            raise UserError(f"train.batch_size: {batch_size} is more than the {n} training samples; give {n} or less")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -58,6 +58,11 @@ def split(told: Told, test: int | float | None, validation: int | float, test_se
     return Rows(train, chosen["val"], chosen["test"])
 
 
+def a_part_of(n: int) -> str:
+    """What to give where a part of n samples was asked that is none or all of them."""
+    return f"give a number of them, from 1 to {n - 1}" if n > 1 else "there have to be more"
+
+
 def draw_rows(
     rows: np.ndarray, wanted: int | float, key: str, draw: torch.Generator, group: np.ndarray | None,
     label: np.ndarray | None,
@@ -65,9 +70,8 @@ def draw_rows(
     """``wanted`` random ``rows``: whole groups where there are groups, each label's share where there are labels."""
     n = wanted if isinstance(wanted, int) else round(wanted * len(rows))
     if not 1 <= n < len(rows):
-        raise UserError(
-            f"{key}: {wanted} of {len(rows)} rows leaves none here or none to train on; give a fraction between 0 and 1"
-        )
+        few = f"{wanted} of {len(rows)} rows leaves none here or none to train on"
+        raise UserError(f"{key}: {few}; {a_part_of(len(rows))}")
     shuffled = rows[torch.randperm(len(rows), generator=draw).numpy()]
     if group is not None:
         names, first, sizes = np.unique(group[shuffled], return_index=True, return_counts=True)

@@ -49,7 +49,9 @@ def refusal(error: Exception) -> UserError | None:
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, UserError) or not any(name.startswith(theirs.__name__) for name in frames[-2:]):
         return None
-    return UserError(f"callbacks: {_first_line(error)}")
+    line = _first_line(error).rstrip(".")
+    instead = "take logger=wandb or logger=tensorboard, or leave" if "no logger" in line else "leave"
+    return UserError(f"callbacks: {line}; {instead} it out")
 
 
 def _first_line(error: Exception) -> str:
