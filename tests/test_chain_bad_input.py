@@ -115,6 +115,17 @@ def test_codes_that_the_next_layer_cannot_take_are_found_at_once(capsys, tmp_pat
     assert not (tmp_path / "store").exists(), "a stage was begun"
 
 
+def test_a_layer_that_nothing_can_stand_on_is_found_at_once(capsys, tmp_path):
+    given = ("chain=stacked_denoising", f"chain.store={tmp_path / 'store'}", f"hydra.run.dir={tmp_path / 'chain'}")
+    outcome = run_command(capsys, *given, "model@chain.layer.model=autoencoder")
+    assert_one_line(outcome, "stage layer1: chain.layer.model: Autoencoder has no layer that layer2 could stand on")
+    (tmp_path / "people.csv").write_text("age,size,kind\n" + "30,1.7,a\n40,1.8,b\n50,1.6,a\n" * 20)
+    of_table = ("data=table", f"data.path={tmp_path / 'people.csv'}", "chain.layer.model.likelihood=gaussian")
+    outcome = run_command(capsys, *given, *of_table)
+    assert_one_line(outcome, "stage layer1: data: no layer that layer2 could stand on gives back columns of categories")
+    assert not (tmp_path / "store").exists(), "a stage was begun"
+
+
 def assert_one_line(outcome, words: str) -> None:
     assert outcome.status == 1
     assert len(outcome.error) == 1, outcome.error

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from aelab.config.build import values_of
 from aelab.config.overrides import leaves
 from aelab.config.schema import roots
+from aelab.config.targets import TARGET
 from aelab.errors import UserError
 from aelab.runs.chain_keys import check_chain, check_single, of_run, own_groups
 
@@ -33,6 +34,8 @@ class Part(NamedTuple):
             if not isinstance(node, dict) or name not in node:
                 return None
             node = node[name]
+        if isinstance(node, dict) and TARGET not in node:
+            return None  # a few keys of it: what it is was said elsewhere
         return self.by_key.get(key, f"{self.where}.{key}")
 
 

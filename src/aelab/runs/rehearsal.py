@@ -73,8 +73,18 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             model = on_meta(plan, cfg, data, layers)
             layers_of[plan.name] = None if model is None else layers_without_numbers(model)
             if plan.name in above and layers_of[plan.name] == []:
-                kind = type(model).__name__
-                raise UserError(f"model: {kind} has no layer that {above[plan.name]} could stand on; take another")
+                assert model is not None
+                refuse_no_layer(model, above[plan.name])
+
+
+def refuse_no_layer(model: Model, above: str) -> None:
+    """Raise ``UserError``: the stage ``above`` is to stand on ``model``, which is no layer."""
+    if model.categories:
+        raise UserError(
+            f"data: no layer that {above} could stand on gives back columns of categories; leave them out with "
+            "data.exclude=[…], or train a single model"
+        )
+    raise UserError(f"model: {type(model).__name__} has no layer that {above} could stand on; take another")
 
 
 def layers_without_numbers(model: Model) -> list[Layer] | None:
