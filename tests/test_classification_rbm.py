@@ -105,3 +105,14 @@ def test_it_learns_from_few_labels_and_many_samples(capsys, tmp_path):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["test/class_error"] < 25 and metrics["test/cross_entropy"] < 1
     assert (tmp_path / "run" / "figures" / "generated.png").exists()
+
+
+def test_real_values_are_refused_by_what_a_person_can_set(capsys, tmp_path):
+    (tmp_path / "people.csv").write_text("age,size,kind\n" + "30,1.7,a\n40,1.8,b\n50,1.6,a\n" * 20)
+    given = ["model=classification_rbm", "data=table", f"data.path={tmp_path / 'people.csv'}", "data.label=kind",
+             "train.batch_size=10", "train.epochs=1", "logger=csv", f"hydra.run.dir={tmp_path / 'run'}"]  # fmt: skip
+    outcome = aelab(capsys, *given)
+    assert outcome.status == 1
+    assert "data: ClassificationRBM needs inputs in [0, 1]" in outcome.error[-1]
+    remedy = outcome.error[-1].partition(" by ")[2].split()
+    assert len(remedy) == 2 and aelab(capsys, *given, *remedy).status == 0

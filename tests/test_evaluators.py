@@ -14,6 +14,7 @@ from aelab.config.build import build, made_from_layers
 from aelab.data.arrays import Arrays
 from aelab.results.evaluation import build_evaluators, evaluate
 from aelab.runs.assembly import build_in_training
+from aelab.runs.pages import write_page
 from aelab.runs.train import run, stands_on
 
 MODELS = [option for option in OPTIONS if option.startswith("model=")]
@@ -121,7 +122,7 @@ def test_what_is_measured_does_not_depend_on_what_else_is(tmp_path):
 
 @pytest.mark.parametrize("option", MODELS)
 def test_a_loaded_model_is_measured_as_the_run_was(option, tmp_path, made_data):
-    """Also what needs the corruption that it was trained with."""
+    """Also what needs the corruption that it was trained with; and there is a page of every kind of model."""
     words = [option, *(["corruption=masking"] if option == "model=autoencoder" else [])]
     cfg = configured(tmp_path, *words, "evaluate.nll_samples=2")
     metrics = run(cfg, tmp_path / "run", command())
@@ -133,6 +134,8 @@ def test_a_loaded_model_is_measured_as_the_run_was(option, tmp_path, made_data):
     assert {name for name in metrics if name.startswith("test/")} <= again.keys()
     assert {name for name in metrics if name.startswith("val/")} - again.keys() == to_train.names_validated(data)
     assert ("test/psnr_gained" in metrics) == (option == "model=autoencoder")
+    write_page(tmp_path / "run", tmp_path / "page.html", trust=[])
+    assert "Figures of merit" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("source", ["one_test_image", "one_class", "constant"])

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import aelab
+from helpers import aelab, small
+from torch import nn
 
+from aelab.config.build import build
+from aelab.models.base import Model
 from aelab.results.page.document import Section, Table, document
+from aelab.results.page.live import decoder_part
 from aelab.runs.folder import load
 from aelab.runs.pages import data_of, verdict, write_page
 
@@ -146,6 +150,32 @@ def test_the_command_writes_a_page(pages, capsys, tmp_path):
 )
 def test_the_verdict_is_honest(ours, pca, words):
     assert words in verdict({"test/squared_error": ours, "test/pca_squared_error": pca})
+
+
+class WithoutDecoder(Model):
+    """A person's own: its weights both ways, and no module that decodes."""
+
+    def __init__(self):
+        super().__init__((64,), "gaussian")
+        self.W = nn.Parameter(torch.randn(64, 3))
+
+    def encode(self, x):
+        return x @ self.W
+
+    def output(self, code):
+        return code @ self.W.t()
+
+
+def test_a_model_of_ones_own_need_not_be_live():
+    data = build(small("data=digits").data, "data", seed=0, batch_size=16, below=[])
+    model = WithoutDecoder()
+    assert decoder_part(model, data) is None
+    model.decoder = nn.Linear(5, 64)  # of more than the code
+    assert decoder_part(model, data) is None
+    model.decoder = nn.Linear(3, 64, bias=True)
+    model.decoder.weight.data.copy_(model.W.data)
+    model.decoder.bias.data.zero_()
+    assert decoder_part(model, data)["program"][0]["op"] == "linear"
 
 
 def test_what_a_person_wrote_cannot_become_a_part_of_the_page():

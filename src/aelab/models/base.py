@@ -1,5 +1,6 @@
 """What every variant is: the words encode, decode, reconstruct, its loss, and what is measured and drawn of it."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -147,7 +148,14 @@ class Model(Trained):
         """Set what is better taken from the training data than drawn: called once, before the first step."""
         if self.likelihood == "bernoulli" and not data.unit_interval:
             what = f"the code of the {data.below[-1].hidden} units below" if data.below else data.name
-            raise UserError(f"model.likelihood: bernoulli needs inputs in [0, 1], which {what} has not; take gaussian")
+            if "likelihood" in inspect.signature(type(self)).parameters:
+                raise UserError(
+                    f"model.likelihood: bernoulli needs inputs in [0, 1], which {what} has not; take gaussian"
+                )
+            raise UserError(
+                f"data: {type(self).__name__} needs inputs in [0, 1], which {what} has not; numbers of your own get "
+                "there by data.scale=minmax data.clip=[0,1]"
+            )
 
     def layer(self) -> Layer | None:
         """This model as one layer of units, if it is one."""

@@ -14,6 +14,7 @@ from aelab.data.batches import Data
 from aelab.functional.activation import ACTIVATIONS, UNITS, activation
 from aelab.functional.pca import fit_pca, project
 from aelab.models.base import Model
+from aelab.models.classification_rbm import ClassificationRBM
 from aelab.models.deep_belief_network import DeepBeliefNetwork
 from aelab.models.hierarchical_vae import HierarchicalVAE
 from aelab.models.linear import Linear
@@ -37,7 +38,10 @@ def decoder_part(model: Model, data: Data) -> Part | None:
     """The map of test codes and the decoder; None for a model without one, too large, or not made of known layers."""
     if not model.reconstructs:
         return None
-    modules = [*decoder_modules(model), *downward(data.below)]
+    decoder = decoder_modules(model)
+    if decoder is None:
+        return None
+    modules = [*decoder, *downward(data.below)]
     code = torch.cat([model.encode(batch.x) for batch in data.test.batches()])[:POINTS].float().cpu()
     steps = program(modules, code.shape[1])
     if steps is None or not agrees(modules, model, data, code):
@@ -120,19 +124,23 @@ def labels_of(data: Data) -> list[int] | None:
     return None if data.test.y is None else data.test.y[:POINTS].tolist()
 
 
-def decoder_modules(model: Model) -> list[nn.Module]:
-    """What turns a code into the expected input, as modules of torch."""
+def decoder_modules(model: Model) -> list[nn.Module] | None:
+    """What turns a code into the expected input, as modules of torch; None where a model of one's own has none."""
     if isinstance(model, Linear):
         return [linear_of(model.span.t(), model.center)]
-    if isinstance(model, (RBM, DeepBeliefNetwork)):
-        layers = [model.layer()] if isinstance(model, RBM) else [*model.generative(), model.top_rbm(labels=False)]
-        return downward(layers)
-    modules = [model.decoder]
+    if isinstance(model, (RBM, ClassificationRBM)):
+        return downward([model.layer()])
+    if isinstance(model, DeepBeliefNetwork):
+        return downward([*model.generative(), model.top_rbm(labels=False)])
+    decoder = getattr(model, "decoder", None)
+    if not isinstance(decoder, nn.Module):
+        return None
+    modules = [decoder]
     if isinstance(model, HierarchicalVAE):
         *hidden, last = model.top_decoder.children()
         weight, bias = weight_of(last), last_bias(last)
         half = len(weight) // 2  # of mean and log variance the mean
-        modules = [*hidden, linear_of(weight[:half].t(), bias[:half]), model.decoder]
+        modules = [*hidden, linear_of(weight[:half].t(), bias[:half]), decoder]
     return [*modules, nn.Sigmoid()] if model.likelihood == "bernoulli" else modules
 
 
@@ -182,7 +190,10 @@ def program(modules: Iterable[nn.Module], n_input: int) -> list[Part] | None:
 @torch.no_grad()
 def agrees(modules: list[nn.Module], model: Model, data: Data, code: Tensor) -> bool:
     """Whether the modules give what the model's own ``decode`` gives."""
-    x = nn.Sequential(*modules).eval()(code)
+    try:
+        x = nn.Sequential(*modules).eval()(code)
+    except RuntimeError:  # of a model of one's own: its decoder wants more than the code, say
+        return False
     expected = data.to_pixels(model.decode(code))
     scale = max(float(expected.abs().max()), 1e-6)
     return x.shape == expected.shape and float((x - expected).abs().max()) < AGREES * scale
