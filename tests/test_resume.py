@@ -183,6 +183,18 @@ def test_a_finished_run_goes_on_for_more_epochs(made_data, tmp_path, capsys):
     assert_same(results(short), results(long))
 
 
+def test_the_command_that_began_a_run_may_be_said_again(tmp_path, capsys):
+    """As a cluster does that starts a job once more; only another value is refused."""
+    began = ("model=vae", "model.n_code=3", "data.train_size=40", "train.batch_size=10", "logger=csv")
+    assert aelab_command(capsys, *began, "train.epochs=1", f"hydra.run.dir={tmp_path / 'run'}").status == 0
+    again = aelab_command(capsys, *began, "train.epochs=2", f"resume={tmp_path / 'run'}")
+    assert again.status == 0, again.error
+    assert run_folder.read_history(tmp_path / "run")["epoch"] == [0, 1]
+    for changed in (["model.n_code=4"], ["model=vae"], ["data.train_size=41"]):
+        other = aelab_command(capsys, *changed, "train.epochs=3", f"resume={tmp_path / 'run'}")
+        assert other.status == 1 and "cannot change when a run is resumed" in other.error[-1]
+
+
 @pytest.mark.parametrize(
     "key", ["score", "score.by", "figures.dpi", "sample.steps", "evaluate.nll_samples", "hardware.threads"]
 )

@@ -24,7 +24,9 @@ class Units(nn.Module):
         super().__init__()
         schema = applied.schema
         if not isinstance(schema, ArraySchema | TableSchema):
-            raise UserError(f"run: the inputs of a {schema.kind} cannot be exported")
+            raise UserError(
+                f"run: inputs of the kind {schema.kind} cannot be exported; those of tables, arrays and images can"
+            )
         scaling = schema.scaling
         if scaling.knots is not None:
             raise UserError("run: quantile scaling is no arithmetic that ONNX has; train with data.scale=robust, say")

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from aelab import log, signals
-from aelab.config.overrides import plain, quoted, typed
+from aelab.config.overrides import place_of, plain, quoted, typed
 from aelab.config.schema import role_of_override, roots, that_change, untyped
 from aelab.config.targets import packages, refuse_strangers
 from aelab.errors import UserError
@@ -38,6 +38,8 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
         if key in ("resume", "trust"):
             continue
         if not role_of_override(override).resumable:
+            if _same(cfg, old, place_of(override)):
+                continue  # the command that began the run, say, given again with resume=FOLDER
             can = ", ".join(roots(resumable=True))
             raise UserError(f"{key}: cannot change when a run is resumed, only {can} can; leave it out")
         value = OmegaConf.select(cfg, key)
@@ -46,6 +48,12 @@ def resumed(cfg: DictConfig, overrides: list[str]) -> tuple[DictConfig, Path]:
     run_folder.read_checkpoint(folder, "last", "resume")
     old.resume = str(folder)
     return old, folder
+
+
+def _same(cfg: DictConfig, old: DictConfig, key: str) -> bool:
+    """Whether the whole node ``key`` is in both configs, and the same."""
+    one, other = (OmegaConf.select(config, key, default=None) for config in (cfg, old))
+    return one is not None and plain(one) == plain(other)
 
 
 def begun_in(folder: Path, cfg: DictConfig, finished: bool) -> bool:
