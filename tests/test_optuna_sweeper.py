@@ -330,8 +330,9 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_number_asked(toy):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    killed = toy.numbers("begun")
-    assert killed == [0, 1, 2] and toy.numbers("ended") == [0, 1]
+    killed, ended = toy.numbers("begun"), toy.numbers("ended")
+    assert killed == list(range(len(killed))) and 3 <= len(killed) < 6, "in the third, or soon after on a slow machine"
+    assert ended == killed[: len(ended)] and len(killed) - len(ended) <= 1
     before = {t.number: t.params for t in trials(toy.study / "study.journal")}
 
     text = toy.run(*command)
@@ -341,7 +342,8 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_number_asked(toy):
     assert {n: after[n].params for n in before} == before
     assert "leaderboard.md" in text and [j.number for j in read_jobs(toy.study)] == [0, 1, 2, 3, 4, 5]
     toy.run(*command)
-    assert len(toy.numbers("begun")) == 7  # the study is done: nothing more was run
+    # the study is done: nothing more was run but, once more, the trial that was killed
+    assert len(toy.numbers("begun")) == 6 + len(killed) - len(ended)
 
 
 def test_the_search_goes_by_the_mean_over_seeds_and_a_kill_repeats_none_of_them(toy):

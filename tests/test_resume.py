@@ -228,7 +228,7 @@ def test_a_run_of_no_epochs_is_loaded_and_goes_on_as_if_it_had_been_asked_for_mo
 def test_the_command_killed_from_outside(made_data, tmp_path, capsys):
     """The real command in a process of its own, killed at whatever moment it is at after its second epoch."""
     overrides = (*RANDOM, "model.network.widths=[8]", "model.n_code=2", "data.train_size=200", "logger=csv")
-    length = ("train.batch_size=8", "train.epochs=30")
+    length = ("train.batch_size=8", "train.epochs=60")
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     line = [sys.executable, "-m", "aelab.app", *overrides, *length, f"hydra.run.dir={broken}"]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=CONF.parent)
