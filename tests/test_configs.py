@@ -43,7 +43,10 @@ def test_option_trains_is_saved_loaded_and_drawn(option, made_data, tmp_path, mo
     assert (folder / "command.txt").read_text() == f"aelab {option}\n"
     assert run_folder.read_config(folder) == cfg
     pictures = sorted((folder / "figures").glob("*.png"))
-    assert {"loss", "code"} <= {path.stem for path in pictures} or not draws
+    drawn = {path.stem for path in pictures}
+    assert {"loss", "code"} <= drawn or not draws
+    if cfg.paper is not None and cfg.chain.stages is None:
+        assert cfg.paper.picture in drawn, "what the history's page shows of it"
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     assert not list(folder.rglob("*.part")), "a temporary file was left"
     for weights in ("last", "best"):
