@@ -234,3 +234,11 @@ def test_each_stage_says_whose_layers_it_uses(capsys, tmp_path, monkeypatch, off
     }  # fmt: skip
     logged = {run.job: run.log_artifact.call_args.args[0].digest for run in runs}
     assert used["rbm2"][0].digest == logged["rbm1"] and used["finetune"][0].digest == logged["rbm2"]
+
+
+def test_a_version_of_wandb_whose_telemetry_has_no_switch(monkeypatch, tmp_path):
+    proxy = pytest.importorskip("wandb.analytics.opentelemetry.opentelemetry_proxy")
+    monkeypatch.delattr(proxy, "disable", raising=False)
+    train(tmp_path / "run", epochs=1)
+    (part,) = read(tmp_path / "run")
+    assert part.exit_code == 0

@@ -84,9 +84,9 @@ def hush() -> None:
 
     wandb.setup(wandb.Settings(silent=True))
     with contextlib.suppress(ImportError):  # where this version of wandb has it
-        from wandb.analytics.opentelemetry import opentelemetry_proxy
+        from wandb.analytics.opentelemetry.opentelemetry_proxy import disable
 
-        opentelemetry_proxy.disable()
+        disable()
     no_launch()
     list_packages_once()
 
