@@ -23,7 +23,7 @@ from aelab.models.vae import VAE
 from aelab.ranges import Count, Natural, Positive, Positives
 
 Figures = dict[str, float]
-AT_ONCE = 1000  # rows that a support vector machine is asked for
+CLASSIFIED_AT_ONCE = 1000  # rows that a support vector machine is asked for
 ANNEALED_AT_ONCE = 50  # images, each of them as many rows as it has chains
 
 
@@ -203,7 +203,7 @@ class SupportVectors:
 
     def _error(self, fit: Any, x: np.ndarray, y: np.ndarray) -> float:
         """In parts: a call of libsvm's hears no Ctrl-C, and 50,000 rows take it minutes."""
-        predicted = [fit.predict(part) for part in np.array_split(x, len(x) // AT_ONCE + 1)]
+        predicted = [fit.predict(part) for part in np.array_split(x, len(x) // CLASSIFIED_AT_ONCE + 1)]
         return float(class_error(torch.from_numpy(np.concatenate(predicted)), torch.from_numpy(y)))
 
     def _labelled(self, model: Model, split: Split) -> tuple[np.ndarray, np.ndarray]:
