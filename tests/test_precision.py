@@ -20,6 +20,7 @@ MORE = [  # what takes other ways through the same models
     [RBM, "model/recipe=pcd"], [RBM, "model.visible=gaussian", "model.learn_variance=true"], [RBM, "model.hidden=relu"],
     [RBM, "model.hidden=gaussian"], [RBM, "model.visible=relu"], ["model=deep_belief_network", "model.labels=true"],
     ["model=vae", "model.objective=iwae"], ["model=vae", "model.path_gradient=true", "model.samples=3"],
+    ["model=vae", "model.objective=iwae", "model.path_gradient=true", "model.samples=3"],
     ["model=vae", "model/network=conv", "model.likelihood=gaussian", "model.sigma=0.1"],
     ["model=top_k", "model.auxiliary=0.1", "model.dead_after=1"], ["model=top_k", "model.selection=batch_top_k"],
     ["model=sparse", "model.target=null"], ["model=autoencoder", "corruption=masking", "corruption.alpha=2"],

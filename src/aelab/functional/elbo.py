@@ -79,6 +79,17 @@ def importance_weighted_bound(log_w: Tensor) -> Tensor:
     return torch.logsumexp(log_w, 0) - math.log(len(log_w))
 
 
+def doubly_reparameterized(log_w: Tensor, beta: float) -> Tensor:
+    """1 − β (1 − w̃_i), w̃ = softmax of ``log_w`` (k, …) over the samples, where log w = log p(x | z) + β log p(z)/q(z).
+
+    What the slope of log 1/k Σ_i w_i at the sample z_i is to be multiplied by, on its way to the μ and σ it was drawn
+    with, where log q depends on these through z_i alone: on average the same gradient, and with β = 1 one that vanishes
+    where q is the posterior (Tucker et al. 2019). For what is left out, −β E Σ_i w̃_i ∂log q(z_i)/∂(μ, σ), is by parts
+    −β E Σ_i (w̃_i − w̃_i²) ∂log w_i/∂z_i · ∂z_i/∂(μ, σ).
+    """
+    return 1 - beta * (1 - log_w.detach().softmax(0))
+
+
 def free_bits(kl_per_dimension: Tensor, bits: float) -> Tensor:
     """Σ_j max(bits, mean over the batch of KL_j), (): of ``kl_per_dimension`` (batch, code), nats in spite of the name.
 

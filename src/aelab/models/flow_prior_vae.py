@@ -60,8 +60,8 @@ class FlowPriorVAE(VAE):
             apart = elbo.standardised(z, mean.detach(), log_var.detach()).square()
             path = -0.5 * (apart + log_var.detach()).mean(0) - log_p.mean(0)
             kl = kl.detach() + path - path.detach()
-        log_ratio = log_p.sum(-1) - elbo.log_normal_of_noise(noise, log_var)
-        return Inference(mean, self.output_of_samples(z), kl, log_ratio)
+        log_ratio = log_p.sum(-1) - self.log_q(z, noise, mean, log_var)
+        return Inference(mean, self.output_of_samples(z), kl, log_ratio, z)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log N(f(z)_j; 0, 1) + log |∂f_j/∂z_j| of each unit, (…, code); the sum over units is log p(z)."""

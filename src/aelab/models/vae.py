@@ -23,13 +23,15 @@ class Inference(NamedTuple):
     """One pass up through q(z | x) and down through p(x | z), with k samples of z.
 
     ``code`` (batch, code): the mean of q. ``output`` (k, batch, input): logits or means of x. ``kl`` (batch, latent):
-    KL(q ‖ p) of each latent unit, nats. ``log_ratio`` (k, batch): log p(z) − log q(z | x) at the samples.
+    KL(q ‖ p) of each latent unit, nats. ``log_ratio`` (k, batch): log p(z) − log q(z | x) at the samples. ``z``
+    (k, batch, code): these, where a gradient is to be taken along them.
     """
 
     code: Tensor
     output: Tensor
     kl: Tensor
     log_ratio: Tensor
+    z: Tensor | None = None
 
 
 class VAE(Model):
@@ -38,8 +40,8 @@ class VAE(Model):
     The loss is −E_q log p(x | z) + β Σ_j max(``free_bits``, KL_j), averaged over ``samples`` of z, or with
     ``objective="iwae"`` −log 1/k Σ_i w_i, w = p(x | z) (p(z) / q(z | x))^β. β rises from 0 to ``beta`` during the first
     ``warmup`` of training; validation and test take the full β. ``sigma`` is the standard deviation of Gaussian inputs.
-    ``path_gradient`` takes the KL's gradient in training at the samples, through them alone (Roeder et al. 2017):
-    unbiased for the ELBO, and without variance where q is the posterior.
+    ``path_gradient`` takes the gradient of log q in training at the samples, through them alone: unbiased, and without
+    variance where q is the posterior (Roeder et al. 2017; of the importance-weighted bound Tucker et al. 2019).
     """
 
     normal_prior = True
@@ -63,8 +65,6 @@ class VAE(Model):
         super().__init__(shape, likelihood)
         if objective == "iwae" and free_bits:
             raise UserError("model.free_bits: the importance-weighted bound has no KL of its own; set it to 0")
-        if objective == "iwae" and path_gradient:
-            raise UserError("model.path_gradient: is biased on the importance-weighted bound; set it to false")
         self.path_gradient = path_gradient
         self.sigma, self.objective, self.samples = sigma, objective, samples
         self.beta, self.warmup, self.free_bits = beta, warmup, free_bits
@@ -92,8 +92,16 @@ class VAE(Model):
         if self.path_gradient and self.training:  # the value is the KL's, the gradient that of the samples
             path = sampled_kl(z, mean.detach(), log_var.detach())
             kl = kl.detach() + path - path.detach()
-        log_ratio = elbo.log_standard_normal(z) - elbo.log_normal_of_noise(noise, log_var)
-        return Inference(mean, self.output_of_samples(z), kl, log_ratio)
+        log_ratio = elbo.log_standard_normal(z) - self.log_q(z, noise, mean, log_var)
+        return Inference(mean, self.output_of_samples(z), kl, log_ratio, z)
+
+    def log_q(self, z: Tensor, noise: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+        """log q(z | x), (k, batch), of the samples z = mean + σ · noise; for a path gradient a function of z alone."""
+        value = elbo.log_normal_of_noise(noise, log_var)
+        if not (self.path_gradient and self.training):
+            return value
+        path = elbo.log_normal(z, mean.detach(), log_var.detach())
+        return value.detach() + path - path.detach()
 
     def output_of_samples(self, z: Tensor) -> Tensor:
         """z (k, batch, code) → (k, batch, input)."""
@@ -117,6 +125,9 @@ class VAE(Model):
         ramp = min(1.0, self.progress / self.warmup) if self.training and self.warmup else 1.0
         if self.objective == "iwae":
             log_w = self.log_likelihood(out.output, x, weight) + ramp * self.beta * out.log_ratio
+            if self.path_gradient and out.z is not None and out.z.requires_grad:
+                factor = elbo.doubly_reparameterized(log_w, ramp * self.beta).unsqueeze(-1)
+                out.z.register_hook(lambda slope: slope * factor)
             return {"negative_bound": -elbo.importance_weighted_bound(log_w).mean()}
         kl = ramp * self.beta * self.kl_term(out.kl)
         return {"reconstruction": self.reconstruction(out.output, x, weight), "weighted_kl": kl}
