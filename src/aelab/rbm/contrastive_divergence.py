@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aelab.rbm.energy import sample_h_given_v, sample_v_given_h
-from aelab.rbm.kernels import momentum_ascent_, phase_difference
+from aelab.rbm.kernels import as_in_products, momentum_ascent_, phase_difference
 from aelab.rbm.layer import Layer, mean_h_given_v, mean_v_given_h, scaled_visible
 
 
@@ -49,7 +49,8 @@ def contrastive_divergence(
     sampled, or means with ``mean_field_visible`` (as in Hinton & Salakhutdinov 2006), which is another estimate.
     ``sampled`` is the machine that the chains sample, where it is not the one that learns.
     """
-    sampled = rbm if sampled is None else sampled
+    rbm = rbm._replace(W=as_in_products(rbm.W))
+    sampled = rbm if sampled is None else sampled._replace(W=as_in_products(sampled.W))
     if chains is None:
         h_data, h = sample_h_given_v(v, rbm)
     else:

@@ -30,6 +30,12 @@ def linear(x: Tensor, W: Tensor, bias: Tensor | None, activation: str = "identit
     return _linear(x, W, bias, activation)
 
 
+def as_in_products(W: Tensor) -> Tensor:
+    """W in the precision that :func:`linear` takes products in: where several have the same weights, converted once."""
+    lower = _autocast(W)
+    return W.to(lower) if lower else W
+
+
 def phase_difference(v0: Tensor, h0: Tensor, v1: Tensor, h1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Row means under 0 less those under 1: of v hᵀ (visible, hidden), of h (hidden,), of v (visible,)."""
     size = (v0.numel() + v1.numel()) * h0.shape[1]
