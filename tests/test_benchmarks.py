@@ -104,14 +104,16 @@ def test_costs_that_were_kept_are_not_measured_again(tmp_path, monkeypatch, caps
     kept, readme = tmp_path / "costs.json", tmp_path / "README.md"
     named = {"products alone, torch": (1.0, 9.0), "aelab": (2.0, 9.0), contenders.NAIVE: (2.5, 9.0)}
     kept.write_text(json.dumps({kind: ["some processor", 100, 2, named] for kind in table.WORKS}))
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    begin, end_of_table = table.place_in_readme()
+    other = f"{begin.replace(table.maker(), 'Another')}\nof another\n{end_of_table.replace(table.maker(), 'Another')}\n"
+    readme.write_text(f"before\n{begin}\nold\n{end_of_table}\n{other}after\n")
     monkeypatch.setattr(table, "TO_INSTALL", {})
     monkeypatch.setattr(sys, "argv", ["table.py", "--kept", str(kept), "--readme", str(readme)])
     with pytest.raises(SystemExit) as end:
         table.main()
     text = readme.read_text()
     assert end.value.code == 1  # CD-1 takes twice the floor
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith(f"{other}after\n") and "old" not in text
     assert "| CD-1 784-500 | aelab ≤ 1.30 × the floor | 2.000 | missed by 0.700 |" in text
     assert text.count("some processor") == 1
     assert "bf16 is left out" in capsys.readouterr().out or table.bf16_costs() <= 1

@@ -2,7 +2,8 @@
 
     taskset -c 1 python tests/benchmarks/table.py [--works rbm vae ae] [--rounds 3] [--only aelab PyTorch] [--bf16]
     taskset -c 1 python tests/benchmarks/table.py --growth growth.png      # how the cost grows, as a picture
-    taskset -c 1 python tests/benchmarks/table.py --readme README.md       # all works; the table goes into that file
+    taskset -c 1 python tests/benchmarks/table.py --readme README.md       # all works; into that file, by who made the
+                                                                           # processor: AMD's and Intel's stand in it
 
 Each contender (contenders.py says what its epoch is) is a process of its own on one thread. They train in turns, an
 epoch each per round, so that a slow spell of the machine hits all alike; of each the least CPU seconds count, and its
@@ -38,8 +39,7 @@ from aelab.rbm.ways import bf16_costs
 from aelab.results.history import with_table
 from aelab.results.tables import markdown
 
-BEGIN = "<!-- made by: python tests/benchmarks/table.py --readme README.md -->"
-END = "<!-- end of costs -->"
+MAKERS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
 TO_INSTALL = {
     "rbms": "pip install --ignore-requires-python rbms==0.6.0",
     "learnergy": "pip install --ignore-requires-python learnergy==2.0.2",
@@ -182,6 +182,18 @@ def about() -> str:
     )
 
 
+def maker() -> str:
+    """Who made the processor."""
+    vendor = _cpuinfo("vendor_id")
+    return MAKERS.get(vendor, vendor)
+
+
+def place_in_readme() -> tuple[str, str]:
+    """The lines between which this processor's table stands in the README."""
+    command = "python tests/benchmarks/table.py --readme README.md"
+    return f"<!-- costs on {maker()}, made by: {command} -->", f"<!-- end of costs on {maker()} -->"
+
+
 def _cpuinfo(name: str) -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.split(":")[0].strip() == name), "")
@@ -218,7 +230,7 @@ def text_of(all_measured: dict[str, Measured]) -> tuple[str, bool]:
     for kind, (circumstances, rows, rounds, costs) in all_measured.items():
         work = WORKS[kind]._replace(rows=rows)
         table += rows_of(work, costs)
-        bars += verdicts(work, BARS[kind], costs, _cpuinfo("vendor_id") == "AuthenticAMD")
+        bars += verdicts(work, BARS[kind], costs, maker() == "AMD")
         said.setdefault(f"the least of {rounds} rounds in turns, {circumstances}", []).append(work.title)
     heading = "; ".join(f"{', '.join(titles)}: {how}" for how, titles in said.items())
     text = f"CPU seconds of an epoch, one thread ({heading}):\n\n{markdown(table)}\n{markdown(bars)}"
@@ -267,7 +279,7 @@ def main() -> None:
     text, missed = text_of({kind: found[kind] for kind in args.works})
     print(f"\n{text}")
     if args.readme:
-        args.readme.write_text(with_table(args.readme.read_text(), text, BEGIN, END))
+        args.readme.write_text(with_table(args.readme.read_text(), text, *place_in_readme()))
     sys.exit(missed)
 
 
