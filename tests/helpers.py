@@ -22,6 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from aelab.app import CONF, main
 from aelab.config import schema
 from aelab.config.build import build, build_model, made_from_layers, resolved
+from aelab.config.offered import VERSION_BASE
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Data
 from aelab.files import write_text
@@ -130,7 +131,7 @@ def _put_together(known: type, *options: str) -> bytes:
     """Pickled, which is copied fastest. ``known`` is the schema: a test may put another in its place."""
     schema.register()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return pickle.dumps(compose("config", list(options), return_hydra_config=True))
 
 

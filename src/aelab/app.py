@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from aelab import log, signals
 from aelab.config.messages import one_line
-from aelab.config.offered import hide_parts, refuse, refuse_none, wrap_help
+from aelab.config.offered import VERSION_BASE, hide_parts, let_experiments_sweep, refuse, refuse_none, wrap_help
 from aelab.config.overrides import plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
@@ -39,6 +39,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra hands its exceptions to us instead of printing them
     register()
     hide_parts()
+    let_experiments_sweep()
     wrap_help()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character fails no run
         if isinstance(stream, io.TextIOWrapper):
@@ -60,7 +61,7 @@ def main() -> None:
         sys.exit(f"aelab: {line}")
 
 
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="config", **VERSION_BASE)
 def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)

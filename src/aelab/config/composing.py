@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from aelab.config.offered import refuse_none
+from aelab.config.offered import VERSION_BASE, refuse_none
 from aelab.config.overrides import quoted
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
@@ -24,7 +24,7 @@ def composed(overrides: Sequence[str], config_dir: str | Path | None = None) -> 
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(CONF), job_name="aelab", version_base="1.3"):
+        with initialize_config_dir(str(CONF), job_name="aelab", **VERSION_BASE):
             cfg = compose("config", [*overrides, *own_configs(config_dir)], return_hydra_config=True)
             HydraConfig.instance().set_config(cfg)
             import_beside_configs()

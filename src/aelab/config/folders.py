@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 
 def claim(path: str) -> str:
@@ -33,7 +34,10 @@ def what(task: str, chain: str, model: str, data: str) -> str:
 
 def register() -> None:
     """Make the functions known to OmegaConf: asked twice for one config, each gives the same folder."""
+    import omegaconf
     from omegaconf import OmegaConf
 
+    new_in_2_4 = not omegaconf.__version__.startswith("2.3.")  # before, another function had that name
+    make_known: Any = OmegaConf.register_resolver if new_in_2_4 else OmegaConf.register_new_resolver
     for function in (what, run_folder, sweep_folder):
-        OmegaConf.register_new_resolver(function.__name__, function, replace=True, use_cache=True)
+        make_known(function.__name__, function, replace=True, use_cache=True)

@@ -5,17 +5,23 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
+from hydra.types import RunMode
 
 from aelab.config.targets import CONF
 from aelab.errors import UserError
 
 SEVERAL = ("callbacks", "evaluate")  # groups of which several options stand side by side
 WORD = re.compile(r"[A-Za-z]\w*")
+EXPERIMENT = re.compile(r"\+*experiment[=@]")
 LITERAL = ("null", "true", "false")
+# The defaults of Hydra 1.3, which later ones have of themselves and do not want to hear of
+VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 NO_OPTION = re.compile(r"null|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\{.*\}", re.IGNORECASE)
 
 
@@ -52,8 +58,8 @@ def wrap_help() -> None:
     if getattr(listed, "wraps", False):
         return
 
-    def wrapped(hydra: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
-        text = listed(hydra, predicate, compact)
+    def wrapped(own: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
+        text = listed(own, predicate, compact)
         if not sys.stdout.isatty():
             return text
         width = shutil.get_terminal_size().columns
@@ -62,6 +68,28 @@ def wrap_help() -> None:
 
     wrapped.wraps = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     Hydra.format_config_groups = wrapped  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
+
+
+def let_experiments_sweep() -> None:
+    """From here on an experiment may say ``hydra.mode``: Hydra 1.4 looks for it in the primary config alone."""
+    asked = Hydra.get_mode
+    if not hasattr(ConfigLoaderImpl, "get_mode") or getattr(asked, "composes", False):
+        return
+
+    def composed(own: Hydra, config_name: str | None, overrides: list[str], *parsed: Any, **more: Any) -> Any:
+        mode = asked(own, config_name, overrides, *parsed, **more)
+        if mode is not None or not any(EXPERIMENT.match(word) for word in overrides):
+            return mode
+        try:
+            cfg = own.compose_config(
+                config_name, overrides, RunMode.MULTIRUN, with_log_configuration=False, validate_sweep_overrides=False
+            )
+        except Exception:  # as in 1.3: the run itself is the place to say it
+            return None
+        return cfg.hydra.mode
+
+    composed.composes = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
+    Hydra.get_mode = composed  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
 
 
 def refuse_none(overrides: Sequence[str]) -> None:
