@@ -8,11 +8,12 @@ from test_divergence import DATA, layers
 from tiny_chain import TINY, no_figures, quick, run_tiny  # noqa: F401 - a fixture
 
 from aelab.functional.corruption import masking, salt_and_pepper
+from aelab.models.training import Trained, without_subnormals
 from aelab.rbm import ways
 from aelab.rbm.kernels import bernoulli
 from aelab.rbm.ways import bf16_costs
 from aelab.runs.folder import read_config
-from aelab.runs.train import warn_of_slow_bf16
+from aelab.runs.train import train, warn_of_slow_bf16
 
 MODELS = sorted(option.partition("=")[2] for option in OPTIONS if option.startswith("model="))
 RBM = "model=rbm"
@@ -84,3 +85,21 @@ def test_auto_is_what_this_processor_is_faster_with_and_stays_that(tmp_path, cap
     assert [cfg.hardware.precision for cfg in stages] == [chosen] * 3
     again = run_tiny(capsys, tmp_path, f"hardware.precision={chosen}", name="again")
     assert set(again.found().values()) == {True}
+
+
+def subnormal() -> float:
+    return float(torch.tensor(1e-39) * 1.0)
+
+
+def test_subnormal_numbers_are_zero_while_a_model_trains_and_only_then(tmp_path, monkeypatch):
+    step, seen = Trained.minibatch_step, []
+    monkeypatch.setattr(Trained, "minibatch_step", lambda *of: (seen.append(subnormal()), step(*of)))
+    before = subnormal()
+    train(small("model=autoencoder", "train.epochs=1"), tmp_path, "aelab")
+    assert seen and set(seen) == {0.0}
+    assert subnormal() == before > 0
+    for asked in (True, False):  # what a program chose for itself stays, however a step ends
+        torch.set_flush_denormal(asked)
+        with pytest.raises(ZeroDivisionError), without_subnormals():
+            1 / 0  # noqa: B018
+        assert (subnormal() == 0) == asked

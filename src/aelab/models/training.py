@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -27,6 +28,22 @@ LEAST = 1e-12  # factor on a rate: L-BFGS divides by the step that it tries
 def total(tensors: Iterable[Tensor]) -> Tensor:
     """Their sum, in order."""
     return reduce(add, tensors)
+
+
+@contextmanager
+def without_subnormals() -> Iterator[None]:
+    """Inside, a float32 nearer to 0 than 1.2·10⁻³⁸ is 0 on the CPU, for the calling thread.
+
+    Adam's running means of a unit that fell silent decay until they are there, and stay for thousands of steps; they
+    move no weight, but a processor takes many times as long over such a number. On an Intel one an autoencoder of
+    rectified units trained at half its speed from the fourth epoch of MNIST on.
+    """
+    were_zero = not float(torch.tensor(1e-39) * 1.0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(were_zero)
 
 
 class Training(NamedTuple):
@@ -169,6 +186,10 @@ class Trained(pl.LightningModule):
 
     def training_step(self, chunk: Iterator[Batch] | Batch, index: int) -> Tensor | None:
         """Train on the minibatches of ``chunk``; the loss of one that comes alone."""
+        with without_subnormals():
+            return self._train_on(chunk)
+
+    def _train_on(self, chunk: Iterator[Batch] | Batch) -> Tensor | None:
         alone, optimizer = isinstance(chunk, Batch), self._only_optimizer
         batches: Iterable[Batch] = [chunk] if isinstance(chunk, Batch) else chunk
         loop = self.trainer.fit_loop.epoch_loop
