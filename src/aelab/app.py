@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from aelab import log, signals
 from aelab.config.messages import one_line
-from aelab.config.offered import VERSION_BASE, hide_parts, let_experiments_sweep, refuse, refuse_none, wrap_help
+from aelab.config.offered import MAIN, hide_parts, let_experiments_sweep, refuse, refuse_none, wrap_help
 from aelab.config.overrides import plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
@@ -61,7 +61,7 @@ def main() -> None:
         sys.exit(f"aelab: {line}")
 
 
-@hydra.main(config_path=str(CONF), config_name="config", **VERSION_BASE)
+@hydra.main(config_path=str(CONF), config_name="config", **MAIN)
 def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     job = HydraConfig.get()
     folder = Path(job.runtime.output_dir)

@@ -34,6 +34,8 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
+        if text.startswith("Error resolving interpolation"):  # as Hydra from 1.4 on puts it
+            return GROUP
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
     if isinstance(error, TypeError) and "hydra/_internal" in _raised_in(error):  # an option that is no text

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import hydra
+import hydra.utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
@@ -22,6 +23,9 @@ EXPERIMENT = re.compile(r"\+*experiment[=@]")
 LITERAL = ("null", "true", "false")
 # The defaults of Hydra 1.3, which later ones have of themselves and do not want to hear of
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+# These ask what a config may call, which in a person's own command is whatever it names
+UNCHECKED = {} if VERSION_BASE else {"execution_whitelist": vars(hydra.utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}
+MAIN: dict[str, Any] = {**VERSION_BASE, **UNCHECKED}
 NO_OPTION = re.compile(r"null|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\{.*\}", re.IGNORECASE)
 
 

@@ -46,6 +46,8 @@ class Leaderboard(Callback):
         from aelab.sweep.launching import returned
 
         job, result = self.job, returned(job_return)
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            return  # the process is stopped, which only Hydra from 1.4 on tells; whoever looks finds it so
         job.status, job.values, job.reason = outcome(result)
         job.seconds = time.monotonic() - self.begun
         if job.status == "failed" and isinstance(result, Exception) and not isinstance(result, UserError):
@@ -57,6 +59,8 @@ class Leaderboard(Callback):
             self.at_work.release()
 
     def on_multirun_end(self, config: DictConfig, **context: Any) -> None:
+        if sys.exc_info()[0] is not None:
+            return  # nor does 1.3 come here where something ends the sweep
         folder = Path(config.hydra.sweep.dir)
         jobs = read_jobs(folder)
         if OmegaConf.select(config, "dry", default=False):
