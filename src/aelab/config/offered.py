@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import hydra
-import hydra.utils
+from hydra import __version__ as hydra_version
+from hydra import utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
@@ -22,9 +22,9 @@ WORD = re.compile(r"[A-Za-z]\w*")
 EXPERIMENT = re.compile(r"\+*experiment[=@]")
 LITERAL = ("null", "true", "false")
 # The defaults of Hydra 1.3, which later ones have of themselves and do not want to hear of
-VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+VERSION_BASE = {"version_base": "1.3"} if hydra_version.startswith("1.3.") else {}
 # These ask what a config may call, which in a person's own command is whatever it names
-UNCHECKED = {} if VERSION_BASE else {"execution_whitelist": vars(hydra.utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}
+UNCHECKED = {} if VERSION_BASE else {"execution_whitelist": vars(utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}
 MAIN: dict[str, Any] = {**VERSION_BASE, **UNCHECKED}
 NO_OPTION = re.compile(r"null|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\{.*\}", re.IGNORECASE)
 
@@ -62,8 +62,8 @@ def wrap_help() -> None:
     if getattr(listed, "wraps", False):
         return
 
-    def wrapped(own: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
-        text = listed(own, predicate, compact)
+    def wrapped(hydra: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
+        text = listed(hydra, predicate, compact)
         if not sys.stdout.isatty():
             return text
         width = shutil.get_terminal_size().columns
@@ -80,12 +80,12 @@ def let_experiments_sweep() -> None:
     if not hasattr(ConfigLoaderImpl, "get_mode") or getattr(asked, "composes", False):
         return
 
-    def composed(own: Hydra, config_name: str | None, overrides: list[str], *parsed: Any, **more: Any) -> Any:
-        mode = asked(own, config_name, overrides, *parsed, **more)
+    def composed(hydra: Hydra, config_name: str | None, overrides: list[str], *parsed: Any, **more: Any) -> Any:
+        mode = asked(hydra, config_name, overrides, *parsed, **more)
         if mode is not None or not any(EXPERIMENT.match(word) for word in overrides):
             return mode
         try:
-            cfg = own.compose_config(
+            cfg = hydra.compose_config(
                 config_name, overrides, RunMode.MULTIRUN, with_log_configuration=False, validate_sweep_overrides=False
             )
         except Exception:  # as in 1.3: the run itself is the place to say it

@@ -127,7 +127,7 @@ class VAE(Model):
             log_w = self.log_likelihood(out.output, x, weight) + ramp * self.beta * out.log_ratio
             if self.path_gradient and out.z is not None and out.z.requires_grad:
                 factor = elbo.doubly_reparameterized(log_w, ramp * self.beta).unsqueeze(-1)
-                out.z.register_hook(lambda slope: slope * factor)
+                out.z.register_hook(lambda slope: slope * factor)  # of all that z goes into, on its way to the encoder
             return {"negative_bound": -elbo.importance_weighted_bound(log_w).mean()}
         kl = ramp * self.beta * self.kl_term(out.kl)
         return {"reconstruction": self.reconstruction(out.output, x, weight), "weighted_kl": kl}

@@ -47,7 +47,7 @@ class Leaderboard(Callback):
 
         job, result = self.job, returned(job_return)
         if isinstance(result, BaseException) and not isinstance(result, Exception):
-            return  # the process is stopped, which only Hydra from 1.4 on tells; whoever looks finds it so
+            return  # the process ends here, and the job's lock with it; only Hydra from 1.4 on tells of it
         job.status, job.values, job.reason = outcome(result)
         job.seconds = time.monotonic() - self.begun
         if job.status == "failed" and isinstance(result, Exception) and not isinstance(result, UserError):
@@ -60,7 +60,7 @@ class Leaderboard(Callback):
 
     def on_multirun_end(self, config: DictConfig, **context: Any) -> None:
         if sys.exc_info()[0] is not None:
-            return  # nor does 1.3 come here where something ends the sweep
+            return  # something ended the sweep, and is what a person should hear of; Hydra 1.3 does not even call this
         folder = Path(config.hydra.sweep.dir)
         jobs = read_jobs(folder)
         if OmegaConf.select(config, "dry", default=False):
