@@ -32,7 +32,7 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
 
 @contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Inside, a float32 nearer to 0 than 1.2·10⁻³⁸ is 0 on the CPU, for the calling thread.
+    """Inside, a float32 nearer to 0 than 1.2·10⁻³⁸ is 0 on the CPU, for this thread and those that torch starts inside.
 
     Adam's running means of a unit that fell silent decay until they are there, and stay for thousands of steps; they
     move no weight, but a processor takes many times as long over such a number. On an Intel one an autoencoder of
