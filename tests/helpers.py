@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from aelab.app import CONF, main
 from aelab.config import schema
 from aelab.config.build import build, build_model, made_from_layers, resolved
-from aelab.config.offered import VERSION_BASE
+from aelab.config.hydra_versions import VERSION_BASE
 from aelab.data.arrays import Arrays
 from aelab.data.batches import Data
 from aelab.files import write_text

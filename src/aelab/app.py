@@ -14,8 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from aelab import log, signals
+from aelab.config.hydra_versions import MAIN, let_experiments_sweep
 from aelab.config.messages import one_line
-from aelab.config.offered import MAIN, hide_parts, let_experiments_sweep, refuse, refuse_none, wrap_help
+from aelab.config.offered import hide_parts, refuse, refuse_none, wrap_help
 from aelab.config.overrides import plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs

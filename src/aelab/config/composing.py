@@ -9,7 +9,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from aelab.config.offered import VERSION_BASE, refuse_none
+from aelab.config.hydra_versions import VERSION_BASE
+from aelab.config.offered import refuse_none
 from aelab.config.overrides import quoted
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs

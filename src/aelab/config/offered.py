@@ -5,27 +5,17 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from hydra import __version__ as hydra_version
-from hydra import utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra.core.object_type import ObjectType
-from hydra.types import RunMode
 
 from aelab.config.targets import CONF
 from aelab.errors import UserError
 
 SEVERAL = ("callbacks", "evaluate")  # groups of which several options stand side by side
 WORD = re.compile(r"[A-Za-z]\w*")
-EXPERIMENT = re.compile(r"\+*experiment[=@]")
 LITERAL = ("null", "true", "false")
-# The defaults of Hydra 1.3, which later ones have of themselves and do not want to hear of
-VERSION_BASE = {"version_base": "1.3"} if hydra_version.startswith("1.3.") else {}
-# These ask what a config may call, which in a person's own command is whatever it names
-UNCHECKED = {} if VERSION_BASE else {"execution_whitelist": vars(utils)["UNSAFE_DISABLE_EXECUTION_CHECKS"]}
-MAIN: dict[str, Any] = {**VERSION_BASE, **UNCHECKED}
 NO_OPTION = re.compile(r"null|true|false|[+-]?[\d.]+(e[+-]?\d+)?|\{.*\}", re.IGNORECASE)
 
 
@@ -72,28 +62,6 @@ def wrap_help() -> None:
 
     wrapped.wraps = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
     Hydra.format_config_groups = wrapped  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
-
-
-def let_experiments_sweep() -> None:
-    """From here on an experiment may say ``hydra.mode``: Hydra 1.4 looks for it in the primary config alone."""
-    asked = Hydra.get_mode
-    if not hasattr(ConfigLoaderImpl, "get_mode") or getattr(asked, "composes", False):
-        return
-
-    def composed(hydra: Hydra, config_name: str | None, overrides: list[str], *parsed: Any, **more: Any) -> Any:
-        mode = asked(hydra, config_name, overrides, *parsed, **more)
-        if mode is not None or not any(EXPERIMENT.match(word) for word in overrides):
-            return mode
-        try:
-            cfg = hydra.compose_config(
-                config_name, overrides, RunMode.MULTIRUN, with_log_configuration=False, validate_sweep_overrides=False
-            )
-        except Exception:  # as in 1.3: the run itself is the place to say it
-            return None
-        return cfg.hydra.mode
-
-    composed.composes = True  # type: ignore[attr-defined]  # so that it is not wrapped twice
-    Hydra.get_mode = composed  # type: ignore[assignment, method-assign]  # Hydra has no hook for it
 
 
 def refuse_none(overrides: Sequence[str]) -> None:

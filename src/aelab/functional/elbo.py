@@ -79,6 +79,11 @@ def importance_weighted_bound(log_w: Tensor) -> Tensor:
     return torch.logsumexp(log_w, 0) - math.log(len(log_w))
 
 
+def with_slope_of(path: Tensor, value: Tensor) -> Tensor:
+    """The numbers of ``value``, with the gradient of ``path``, an estimate of the same."""
+    return value.detach() + path - path.detach()
+
+
 def doubly_reparameterized(log_w: Tensor, beta: float) -> Tensor:
     """1 − β (1 − w̃_i), w̃ = softmax of ``log_w`` (k, …) over the samples, where log w = log p(x | z) + β log p(z)/q(z).
 

@@ -58,8 +58,7 @@ class FlowPriorVAE(VAE):
         kl = -0.5 * (1 + log_var + math.log(2 * math.pi)) - log_p.mean(0)
         if self.path_gradient and self.training:  # the value stays, the gradient is that of the samples
             apart = elbo.standardised(z, mean.detach(), log_var.detach()).square()
-            path = -0.5 * (apart + log_var.detach()).mean(0) - log_p.mean(0)
-            kl = kl.detach() + path - path.detach()
+            kl = elbo.with_slope_of(-0.5 * (apart + log_var.detach()).mean(0) - log_p.mean(0), kl)
         log_ratio = log_p.sum(-1) - self.log_q(z, noise, mean, log_var)
         return Inference(mean, self.output_of_samples(z), kl, log_ratio, z)
 

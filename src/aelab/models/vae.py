@@ -90,8 +90,7 @@ class VAE(Model):
         z, noise = elbo.sample_with_noise(mean.expand(k, *mean.shape), log_var.expand(k, *mean.shape))
         kl = elbo.kl_to_standard_normal_per_dimension(mean, log_var)
         if self.path_gradient and self.training:  # the value is the KL's, the gradient that of the samples
-            path = sampled_kl(z, mean.detach(), log_var.detach())
-            kl = kl.detach() + path - path.detach()
+            kl = elbo.with_slope_of(sampled_kl(z, mean.detach(), log_var.detach()), kl)
         log_ratio = elbo.log_standard_normal(z) - self.log_q(z, noise, mean, log_var)
         return Inference(mean, self.output_of_samples(z), kl, log_ratio, z)
 
@@ -100,8 +99,7 @@ class VAE(Model):
         value = elbo.log_normal_of_noise(noise, log_var)
         if not (self.path_gradient and self.training):
             return value
-        path = elbo.log_normal(z, mean.detach(), log_var.detach())
-        return value.detach() + path - path.detach()
+        return elbo.with_slope_of(elbo.log_normal(z, mean.detach(), log_var.detach()), value)
 
     def output_of_samples(self, z: Tensor) -> Tensor:
         """z (k, batch, code) → (k, batch, input)."""
