@@ -67,6 +67,7 @@ def test_missing_values_are_passed_over(how):
 @example([0.0, 0.0, 5e-128], "robust")
 @example([0.0, 0.0, 1e-127, 1e-127, 1e6], "robust")
 @example([0.0, 5e-128, 1e-310], "quantile")
+@example([0.0, 0.0, -2.2250738585e-313, -2.225073858507e-311], "quantile")
 def test_order_is_kept_and_nothing_becomes_nan(values, how):
     x = np.array(values)[:, None]
     z = fitted(x, how).apply(x)[:, 0]

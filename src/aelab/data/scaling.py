@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri
 Scale = Literal["standard", "robust", "minmax", "quantile", "grey", "none"]
 SAMPLED = 100_000  # rows that medians and quantiles are taken of, evenly spaced; means and ranges are of all
 KNOTS = 257  # quantiles kept of each column
+NEAREST = 1e-290  # to 0: the slope between two numbers nearer to it could be infinite
 IQR = 1.3489795003921634  # interquartile range of a standard normal
 
 
@@ -142,6 +143,7 @@ def _not_zero(scale: np.ndarray) -> np.ndarray:
 
 
 def _scores(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    x, knots = (np.where(np.abs(values) < NEAREST, 0.0, values) for values in (x, knots))
     k = len(knots)
     ranks = (np.arange(k) + 0.5) / k
     # of values that several knots share the middle rank
