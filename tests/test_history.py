@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from helpers import aelab
 from matplotlib.image import imsave
+from omegaconf import OmegaConf
 
+import aelab as aelab_package
 from aelab.app import CONF
 from aelab.errors import UserError
 from aelab.results import tables
@@ -17,6 +19,7 @@ from aelab.results.history import (
     Paper,
     as_text,
     ours,
+    page,
     paper_of,
     read_measured,
     read_papers,
@@ -76,6 +79,31 @@ def test_every_experiment_s_paper_is_whole_and_has_its_file_s_name():
     assert len(papers) >= 7 and all((CONF / "experiment" / f"{paper.name}.yaml").exists() for paper in papers)
 
 
+def test_a_paper_is_what_hydra_composes_of_its_experiment_and_those_it_stands_on():
+    for paper in read_papers(CONF / "experiment"):
+        if paper.beside or paper.name.startswith("burda2015"):
+            composed = aelab_package.compose([f"experiment={paper.name}"]).paper
+            assert paper_of(OmegaConf.to_container(composed), paper.name) == paper
+
+
+def test_what_stands_beside_a_result_comes_after_it_and_must_find_it(tmp_path):
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    said = {"paper": PAPER._asdict() | {"name": "main", "printed": "1.5"}}
+    (folder / "main.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(said)))
+    (folder / "a_rival.yaml").write_text(
+        "defaults: [main, _self_]\npaper: {name: a_rival, beside: main, printed: '2.5'}\n"
+    )
+    main, rival = read_papers(folder)
+    assert (main.name, rival.name, rival.system, rival.printed) == ("main", "a_rival", main.system, "2.5")
+    shown = page([main, rival], {"main": measured(1.0), "a_rival": measured(2.0)}, {}, ())
+    assert shown.count("<h2") == 2 and "2.000" in shown.split("<h2")[2]  # the table and one section, with both
+    (folder / "main.yaml").unlink()
+    (folder / "a_rival.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create({"paper": rival._asdict()})))
+    with pytest.raises(UserError, match=r"paper\.beside: a_rival stands beside 'main'"):
+        read_papers(folder)
+
+
 def test_the_readme_s_table_is_made_from_what_was_measured():
     """A figure typed into it fails here."""
     table = tables.markdown(rows(read_papers(CONF / "experiment"), read_measured(CONF / "measured.json")))
@@ -122,7 +150,7 @@ def test_the_history_is_one_page_year_by_year_with_the_pictures_of_the_runs_that
     outcome = aelab(capsys, "task=report", f"runs={tmp_path / 'run'}", f"out={out}")
     assert outcome.status == 0, outcome.error
     text = out.read_text()
-    papers = read_papers(CONF / "experiment")
+    papers = [paper for paper in read_papers(CONF / "experiment") if not paper.beside]
     places = [text.index(escape(f"{paper.year}  {paper.system}, {paper.data}")) for paper in papers]
     assert places == sorted(places) and len(set(places)) == len(papers)
     assert all(escape(paper.new) in text and paper.new and paper.picture for paper in papers)
@@ -152,7 +180,7 @@ def test_the_page_of_the_history_has_the_pictures_of_the_sweeps_that_are_there(t
     for study in studies:
         assert escape(study.says) in text and escape(study.command) in text
         place = text.index(escape(f"{study.year}  {study.title}"))
-        for paper in read_papers(CONF / "experiment"):
+        for paper in (paper for paper in read_papers(CONF / "experiment") if not paper.beside):
             other = text.index(escape(f"{paper.year}  {paper.system}, {paper.data}"))
             assert (other < place) is (paper.year <= study.year)
 

@@ -40,6 +40,7 @@ class Paper(NamedTuple):
     counted: str  # the set, and how it was summed or averaged
     new: str = ""  # what was new, in a sentence
     picture: str = ""  # the figure of a run that shows it, by its file's name
+    beside: str = ""  # name of the result that it stands beside, to be compared with; empty: it stands for itself
 
 
 class Measured(NamedTuple):
@@ -88,13 +89,24 @@ def said_of(path: Path) -> dict[str, Any]:
 
 
 def read_papers(folder: Path) -> list[Paper]:
-    """The ``paper`` of every experiment in conf/experiment, by year."""
-    papers = []
-    for path in sorted(folder.glob("*.yaml")):
-        node = said_of(path).get("paper")
-        if node is not None:
-            papers.append(paper_of(node, path.name))
-    return sorted(papers, key=lambda paper: (paper.year, paper.name))
+    """The ``paper`` of every experiment in conf/experiment, by year; one that stands beside another comes after it."""
+    paths = [path for path in sorted(folder.glob("*.yaml")) if said_of(path).get("paper") is not None]
+    papers = [paper_of(paper_said_in(path), path.name) for path in paths]
+    names = {paper.name for paper in papers if not paper.beside}
+    for paper in papers:
+        if paper.beside and paper.beside not in names:
+            raise UserError(f"paper.beside: {paper.name} stands beside {paper.beside!r}, which no experiment is called")
+    return sorted(papers, key=lambda paper: (paper.year, paper.beside or paper.name, bool(paper.beside), paper.name))
+
+
+def paper_said_in(path: Path) -> dict[str, Any]:
+    """The ``paper`` that an experiment says, over those of the experiments it stands on, as Hydra merges them."""
+    said = said_of(path)
+    parents = [path.with_name(f"{entry}.yaml") for entry in said.get("defaults") or () if isinstance(entry, str)]
+    merged: dict[str, Any] = {}
+    for parent in parents:
+        merged |= paper_said_in(parent) if parent.exists() else {}
+    return merged | (said.get("paper") or {})
 
 
 def paper_of(node: dict[str, Any], where: str) -> Paper:
@@ -209,7 +221,14 @@ def page(
     ``pictures``: name of an experiment → the figure of a run of it. ``sweeps`` come after the papers of their year,
     each with its folder.
     """
-    told = [(paper.year, _of_paper(paper, measured.get(paper.name), pictures.get(paper.name))) for paper in papers]
+    told = [
+        (
+            paper.year,
+            _of_paper(paper, measured, pictures.get(paper.name), [p for p in papers if p.beside == paper.name]),
+        )
+        for paper in papers
+        if not paper.beside
+    ]
     told += [(study.year, _of_study(study, folder)) for study, folder in sweeps]
     sections = [Section("Then and now", table=Table(*_overview(papers, measured)))]
     sections += [section for _, section in sorted(told, key=lambda one: one[0])]
@@ -229,14 +248,25 @@ def _overview(papers: list[Paper], measured: dict[str, Measured]) -> tuple[list[
     return ["year", "system", "data", "printed", "here", "status"], table
 
 
-def _of_paper(paper: Paper, found: Measured | None, picture: Path | None) -> Section:
+def _of_paper(paper: Paper, measured: dict[str, Measured], picture: Path | None, beside: Sequence[Paper]) -> Section:
+    found = measured.get(paper.name)
     then = f"Printed: {paper.printed} ({paper.source}; {paper.mark})" if paper.printed else f"After {paper.source}"
     now = f"here: {ours(found)}" if found else "not measured here"
     now += f", {status(paper, found)}" if found and paper.printed else ""
     words = f"{paper.new} {paper.figure[0].upper()}{paper.figure[1:]} ({paper.counted}). {then}; {now}.".strip()
     command = found.command if found else f"aelab experiment={paper.name}"
     title = f"{paper.year}  {paper.system}, {paper.data}"
-    return Section(title, words, command, pictures=[picture] if picture else [])
+    table = _side_by_side([paper, *beside], measured) if beside else None
+    return Section(title, words, command, table, pictures=[picture] if picture else [])
+
+
+def _side_by_side(papers: Sequence[Paper], measured: dict[str, Measured]) -> Table:
+    cells: list[list[Cell]] = [
+        [paper.system, paper.printed, ours(found) if found else None, found.command if found else None]
+        for paper in papers
+        for found in [measured.get(paper.name)]
+    ]
+    return Table(["system", "printed", "here", "command"], cells)
 
 
 def _of_study(study: Study, folder: Path) -> Section:
