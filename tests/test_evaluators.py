@@ -155,5 +155,5 @@ def test_whatever_the_data_a_finished_training_is_whole(option, source, tmp_path
 
 def test_every_evaluator_of_conf_is_one_that_is_taken_by_default():
     default = set(small().evaluate) - {"weights", "nll_samples"}
-    slow = {"svm"}  # minutes on ten thousand samples
+    slow = {"svm", "label_spreading"}  # minutes on ten thousand samples and more
     assert {path.stem for path in (CONF / "evaluate").glob("*.yaml")} == default | slow

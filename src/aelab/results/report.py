@@ -51,6 +51,7 @@ LINES = {  # metric → what a person reads
     "test/probe_error": "linear classifier on the code, %",
     "test/knn_error": "nearest neighbours on the code, %",
     "test/svm_error": "support vector machine, %",
+    "test/spread_error": "few labels spread over near codes, %",
 }
 
 
