@@ -77,7 +77,7 @@ OTHER = {
     "evaluate:label_spreading.per_class": "evaluate.label_spreading.per_class=1",
     "evaluate:label_spreading.neighbours": "evaluate.label_spreading.neighbours=1",
     "evaluate:label_spreading.alpha": "evaluate.label_spreading.alpha=0.1",
-    "evaluate:label_spreading.draws": "evaluate.label_spreading.draws=2",
+    "evaluate:label_spreading.draws": "evaluate.label_spreading.per_class=1 | evaluate.label_spreading.draws=2",
     "evaluate:svm.of": "evaluate.svm.of=code",
     "evaluate:svm.costs": "evaluate.svm.costs=[0.001]",
     "evaluate:svm.gammas": "evaluate.svm.gammas=[100]",
