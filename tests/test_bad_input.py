@@ -188,6 +188,10 @@ OUT_OF_RANGE = {
         ("model.samples", 10**14, "[1, 10000]"),
         ("schedule.milestones", [0.9, 0.1], "in rising order"),
     ],
+    ("model=rbm", "evaluate=[likelihood,label_spreading]"): [
+        ("evaluate.likelihood.exact", True, ""),
+        ("evaluate.label_spreading.alpha", 0, "(0, 1)"),
+    ],
     ("optimizer=lbfgs",): [
         ("optimizer.history_size", 0, "at least 1"),
         ("optimizer.line_search_fn", "armijo", "strong_wolfe or null"),

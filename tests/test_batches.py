@@ -52,6 +52,14 @@ def test_splits_are_disjoint_complete_and_by_seed():
     assert short.train.y.equal(first.train.y[:30]) and short.val.y.equal(first.val.y)
 
 
+def test_the_first_samples_come_as_a_minibatch_would_wherever_the_others_lie():
+    split, device = data().train, torch.device("meta")
+    loader = Chunks(split, 16, 0, lambda: 0, 0, 1, lambda x: x + 1, 20, device, on_disk=True)
+    first = loader.first(3)
+    assert first.x.device == first.y.device == device and first.x.shape == (3, split.x.shape[1])
+    assert chunks(split, 16).first(3).y.equal(split.y[:3])
+
+
 def test_every_sample_once_an_epoch_in_an_order_of_its_own():
     split = data().train
     loader = chunks(split, 16)

@@ -121,8 +121,10 @@ def test_a_layer_that_nothing_can_stand_on_is_found_at_once(capsys, tmp_path):
     assert_one_line(outcome, "stage layer1: chain.layer.model: Autoencoder has no layer that layer2 could stand on")
     (tmp_path / "people.csv").write_text("age,size,kind\n" + "30,1.7,a\n40,1.8,b\n50,1.6,a\n" * 20)
     of_table = ("data=table", f"data.path={tmp_path / 'people.csv'}", "chain.layer.model.likelihood=gaussian")
-    outcome = run_command(capsys, *given, *of_table)
-    assert_one_line(outcome, "stage layer1: data: no layer that layer2 could stand on gives back columns of categories")
+    for option in ("single_layer", "top_k"):
+        outcome = run_command(capsys, *given, *of_table, f"model@chain.layer.model={option}")
+        words = "stage layer1: data: no layer that layer2 could stand on gives back columns of categories"
+        assert_one_line(outcome, words)
     assert not (tmp_path / "store").exists(), "a stage was begun"
 
 

@@ -95,6 +95,20 @@ def test_weights_that_leave_nothing_to_learn_are_refused():
         ClassificationRBM((N,), None, HIDDEN, weight_std=0.1, **PLAIN)
 
 
+def test_labels_that_it_could_not_learn_are_refused_before_training(capsys, tmp_path):
+    given = ["model=classification_rbm", "train.epochs=1", "logger=csv", f"hydra.run.dir={tmp_path / 'run'}"]
+    outcome = aelab(capsys, *given, "data.mix=0.5")
+    assert outcome.status == 1 and "data.mix: a mixture of two samples has no label of its own" in outcome.error[-1]
+    rows = "x,y,kind\n" + "0.1,0.9,a\n0.8,0.2,b\n" * 20
+    (tmp_path / "train.csv").write_text(rows)
+    (tmp_path / "test.csv").write_text(rows + "0.5,0.5,c\n")
+    table = ["data=table", f"data.path={tmp_path / 'train.csv'}", f"data.test_path={tmp_path / 'test.csv'}"]
+    outcome = aelab(
+        capsys, *given, *table, "data.label=kind", "data.scale=minmax", "data.clip=[0,1]", "train.batch_size=10"
+    )
+    assert outcome.status == 1 and "labels that its training set lacks" in outcome.error[-1], outcome
+
+
 def test_it_learns_from_few_labels_and_many_samples(capsys, tmp_path):
     outcome = aelab(
         capsys, "model=classification_rbm", "model.n_hidden=50", "model.unsupervised=0.01", "data.labelled=200",

@@ -1,11 +1,13 @@
 """Encoder and decoder networks: every image size comes back as it went in, whichever autoencoder it is."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from aelab.errors import UserError
-from aelab.models.autoencoder import Autoencoder
-from aelab.models.network import MLP, Conv, Single
+from aelab.models.autoencoder import Autoencoder, start_output_at_mean
+from aelab.models.network import MLP, Conv, Single, last_bias
 from aelab.models.sparse import Sparse
 from aelab.models.top_k import TopK
 from aelab.models.vae import VAE
@@ -39,6 +41,15 @@ def test_conv_gives_back_images_of_any_size(shape, channels):
         assert model.reconstruct(x).shape == x.shape
         sum(model.loss_terms(x, model(x)).values()).backward()
         assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_a_convolution_starts_at_the_mean_of_all_pixels(likelihood):
+    """It has one bias for all of them: the log-odds of their mean, not the mean of their log-odds."""
+    mean = torch.cat([torch.full((60,), 1e-4), torch.full((4,), 0.9)])
+    model = Autoencoder((8, 8), 5, "linear", Conv([3], "relu", "he"), likelihood)
+    start_output_at_mean(model, SimpleNamespace(mean=mean))
+    torch.testing.assert_close(model.mean(last_bias(model.decoder)), mean.mean()[None])
 
 
 def test_every_pixel_of_an_odd_image_is_seen():

@@ -7,8 +7,11 @@ from torch.distributions import MultivariateNormal
 
 from aelab.config.build import build_model
 from aelab.data.digits import digits
+from aelab.data.parts import Split
+from aelab.functional import elbo
 from aelab.models.hierarchical_vae import HierarchicalVAE
 from aelab.models.network import MLP
+from aelab.models.vae import VAE
 from aelab.models.vae_evaluation import nll_per_image
 from aelab.runs.train import train
 
@@ -17,6 +20,9 @@ SETTINGS = dict(
     n_code=1, n_latent=2, top_widths=[], likelihood="gaussian", sigma=0.7, objective="elbo", samples=1, beta=1.0,
     warmup=0.0, free_bits=0.0,
 )  # fmt: skip
+
+ONE_LAYER = {key: value for key, value in SETTINGS.items() if key not in ("n_code", "n_latent", "top_widths")}
+ONE_LAYER |= {"free_bits": 0.3}
 
 
 def made(network=LINEAR, **changed) -> HierarchicalVAE:
@@ -70,6 +76,19 @@ def test_free_bits_are_the_code_s_alone():
     assert float(model.kl_term(torch.tensor([[-2.0, 0.1, 0.2], [-4.0, 0.3, 0.4]]))) == pytest.approx(-3 + 0.2 + 0.5)
     model.free_bits = 0.0
     assert float(model.kl_term(torch.tensor([[-2.0, 0.1, 0.2], [-4.0, 0.3, -0.4]]))) == pytest.approx(-3 + 0.2 - 0.1)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_free_bits_are_held_against_the_whole_set_in_whatever_batches_it_comes(layers, monkeypatch):
+    model = made(free_bits=0.3) if layers == 2 else VAE((3,), 2, LINEAR, path_gradient=False, **ONE_LAYER)
+    model.eval()
+    split = Split(torch.randn(64, 3) * torch.linspace(0, 2, 64)[:, None], None)
+    found = []
+    for size in (64, 8):
+        monkeypatch.setattr(Split.batches, "__defaults__", (size,))
+        monkeypatch.setattr(elbo, "sample_with_noise", lambda mean, log_var: (mean, torch.zeros_like(mean)))
+        found.append(model.means_over(split, watched=False))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])

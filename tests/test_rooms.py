@@ -18,7 +18,7 @@ FLOORS = [  # from the door down; rooms of one floor do not know each other's ne
     {"rbm"},
     {"functional"},
     {"config"},
-    {"errors", "files", "locks", "clock", "log", "loading", "signals", "ranges"},
+    {"errors", "files", "locks", "clock", "log", "loading", "progress", "signals", "ranges"},
 ]
 
 

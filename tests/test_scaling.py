@@ -74,6 +74,12 @@ def test_order_is_kept_and_nothing_becomes_nan(values, how):
     assert np.isfinite(z).all() and (np.diff(z[np.argsort(x[:, 0], kind="stable")]) >= -1e-6).all()
 
 
+def test_what_is_too_large_for_single_precision_becomes_its_largest_number():
+    largest = np.finfo(np.float32).max
+    for scaling in (Scaling(np.zeros(()), np.ones(())), Scaling(np.ones(()), np.ones(()))):
+        assert scaling.apply(np.array([[1e39, -1e300]])).tolist() == [[largest, -largest]]
+
+
 def test_grey_levels_are_divided_and_nothing_else():
     x = np.arange(6, dtype=np.uint8).reshape(2, 3)
     np.testing.assert_array_equal(fitted(x, "grey").apply(x), np.float32(x) / 255)

@@ -418,3 +418,12 @@ def test_a_store_whose_locks_hold_on_one_machine_only_is_said(tmp_path, monkeypa
     chain.warn_of_other_machines(store)
     said = capsys.readouterr()
     assert ("chain.store" in said.out + said.err) == (reason is not None)
+
+
+def test_a_stage_that_cannot_be_deleted_is_not_said_to_be(full_store, monkeypatch):
+    def refuse(folder, *_):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(store.shutil, "rmtree", refuse)
+    with pytest.raises(UserError, match=r"delete: rbm-.* is not deleted, .*Permission denied"):
+        store.delete(full_store, [NAMES["rbm-1"]])

@@ -146,6 +146,21 @@ def test_the_auxiliary_loss_has_the_paper_s_weight_beside_the_error():
     torch.testing.assert_close(unexplained, (x - out.output).square().sum() / (x - x.mean(0)).square().sum())
 
 
+def test_what_was_not_observed_teaches_dead_units_nothing():
+    """Neither its error nor the value that fills its place counts: only then is the term what it is without it."""
+    model = made(auxiliary=0.25, dead_after=1, anneal=0.0, pre_bias=False)
+    model.silent.fill_(5.0)
+    x, weight = torch.rand(6, 16), torch.ones(6, 16)
+    x[:, 10:], weight[:, 10:] = 0.5, 0.0
+    out = model(x)
+    before = model.loss_terms(x, out, weight)["auxiliary"]
+    torch.testing.assert_close(model.loss_terms(x, out, torch.ones(6, 16)), model.loss_terms(x, out))
+    x[:, 10:] = 7.0
+    torch.testing.assert_close(model.loss_terms(x, out, weight)["auxiliary"], before)
+    model.decoder_columns()[0].data[:, 10:] += 1.0
+    torch.testing.assert_close(model.loss_terms(x, out, weight)["auxiliary"], before)
+
+
 def test_a_run_reports_active_units_dead_units_and_explained_variance(tmp_path):
     metrics = train(small("model=top_k", "model.k=3", "model.k_start=5", "model.alpha=2"), tmp_path, "aelab")
     assert metrics["test/l0"] == pytest.approx(6)

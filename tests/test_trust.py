@@ -43,7 +43,7 @@ HOSTILE = {
     "no name": ("model.network", {"_target_": {"_target_": "io.open"}}),
     "reached through aelab": ("model.network", {"_target_": "aelab.runs.train.subprocess.run", "args": "ls"}),
 }  # fmt: skip
-DOORS = ("load", "resume", "report")
+DOORS = ("load", "resume", "report", "verify")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,12 @@ def through(door: str, folder: Path, capsys) -> str:
         with pytest.raises(UserError) as refusal:
             aelab.load(folder)
         return str(refusal.value)
-    said = [f"resume={folder}"] if door == "resume" else ["task=report", f"run={folder}", "out=page.html"]
+    said = {
+        "resume": [f"resume={folder}"],
+        "report": ["task=report", f"run={folder}", "out=page.html"],
+        "verify": ["task=verify", "result=linear_mnist", f"run={folder}"],
+        "evaluate": ["task=evaluate", f"run={folder}", "out=figures.json"],
+    }[door]
     outcome = command_line(capsys, *said)
     assert outcome.status == 1 and len(outcome.error) == 1 and "Traceback" not in outcome.output, outcome
     return outcome.error[0].removeprefix("aelab: ")
@@ -82,8 +87,21 @@ def test_nothing_that_a_folder_names_is_called(case, door, stranger, capsys):
     (stranger / "config.yaml").write_text(OmegaConf.to_yaml(config))
     before = sorted(stranger.iterdir())
     line = through(door, stranger, capsys)
-    assert line.startswith(f"{door.replace('report', 'load')}: ") and "trust=[" in line, line
+    assert line.startswith("resume: " if door == "resume" else "load: ") and "trust=[" in line, line
     assert not Path(MARK).exists() and sorted(stranger.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "door, place",
+    [("verify", "evaluate.mine"), ("verify", "evaluate.pca"), ("verify", "data.source"), ("evaluate", "data.source")],
+)
+def test_neither_a_folder_s_evaluators_nor_its_data_are_called(door, place, stranger, capsys):
+    config = OmegaConf.load(stranger / "config.yaml")
+    OmegaConf.update(config, place, OPEN, merge=False, force_add=True)
+    (stranger / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    line = through(door, stranger, capsys)
+    assert line.startswith("run: ") and place in line and "trust=[" in line, line
+    assert not Path(MARK).exists()
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -54,9 +54,9 @@ def is_held(path: Path) -> bool:
 
 
 def only_here(path: Path) -> str | None:
-    """Why a lock in ``path`` keeps no other machine out that has the folder too, as ``nfs4, nolock``; None: it does.
+    """The kind of file system, as ``nfs4, nolock``, if a lock in ``path`` holds on this machine only; None: on all.
 
-    Said by the mounts of Linux; elsewhere, and of an ordinary disk, None.
+    Known from the mounts of Linux; elsewhere, and of an ordinary disk, None.
     """
     if not MOUNTS.is_file():
         return None

@@ -45,8 +45,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     epochs, batch_size : of training; the stages of a chain have their own, as {"chain.finetune.train.epochs": 50}.
     scale : how columns are scaled, by the training rows: standard, robust, minmax, quantile or none; None: standard,
         of a chain minmax, for its RBMs take probabilities.
-    missing : what NaN means: refuse, fill (the column's median) or mask (out of loss and score, and no input; not for
-        a chain).
+    missing : what NaN means: refuse, fill (the column's median) or mask (filled, and out of loss and score; not for a
+        chain).
     outliers_by : what makes a row strange. error: the squared error of its reconstruction. joint: − log p(x, code),
         the error and how far the code lies from those of the training rows: a row that is reconstructed well may still
         be strange. None: the model's own − log p where it has one, else joint.

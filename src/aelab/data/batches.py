@@ -152,10 +152,14 @@ class Data(pl.LightningDataModule):
         """Inputs of the model → pixels: as they are, or down through the layers below."""
         return decode_through(self.below, x) if self.below else x
 
-    def check_labels(self) -> None:
-        """Raise ``UserError`` if there are training samples without a label among those that have one."""
-        if self.train.y is not None and bool((self.train.y < 0).any()):
+    def check_labels(self, n_classes: int, some_unlabelled: bool = False) -> None:
+        """Raise ``UserError`` unless a model of ``n_classes`` classes can be trained and tested on these labels."""
+        if self.test.y is not None and int(self.test.y.max()) >= n_classes:
+            raise UserError(f"data: the test set of {self.name} has labels that its training set lacks; choose another")
+        if self.train.y is not None and not some_unlabelled and bool((self.train.y < 0).any()):
             raise UserError("data.labelled: this model learns from labelled samples alone; set data.train_size instead")
+        if self.augmentation.mix:
+            raise UserError("data.mix: a mixture of two samples has no label of its own; set it to 0 for a classifier")
 
     def pca(self, n_code: int) -> PCA:
         """PCA of the training samples, the baseline with a code of the same size; computed once."""

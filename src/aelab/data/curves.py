@@ -70,7 +70,7 @@ def natural_spline(x: np.ndarray, y: np.ndarray, segments: int) -> tuple[np.ndar
 
 
 def ink(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Images (n, 28, 28) of polylines (n, points): ``DOTS`` a pixel of length, shared bilinearly by the four pixels
+    """Images (n, 28, 28) of polylines (n, points): ``DOTS`` per pixel of length, shared bilinearly by the four pixels
     round the middle of each piece; what leaves the image is lost.
     """
     n = len(x)

@@ -19,6 +19,7 @@ from aelab.data.own import Own, Where, files_below
 from aelab.data.scaling import Scaling
 from aelab.data.schema import ArraySchema
 from aelab.errors import UserError
+from aelab.progress import bar
 from aelab.ranges import Count, Fraction, Natural, Seed, Share
 from aelab.rbm.layer import Layer
 
@@ -179,14 +180,10 @@ def decode_into(
     place: Path, paths: list[Path], size: tuple[int, int] | None, crop: Crop, colour: bool, at: str
 ) -> None:
     """Write the array of all images to ``place``, one after the other: no more than one is held in memory."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
     first = read_image(paths[0], size, crop, colour)
     shape = (len(paths), *first.shape)
     array = np.lib.format.open_memmap(place, "w+", first.dtype, shape)
-    for i, path in enumerate(track(paths, "decoding images", console=console, disable=not console.is_terminal)):
+    for i, path in enumerate(bar(paths, "decoding images")):
         image = read_image(path, size, crop, colour)
         if image.shape != first.shape:
             raise UserError(

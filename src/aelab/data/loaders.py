@@ -30,7 +30,7 @@ class Chunks:
     With one minibatch in a chunk the item is that ``Batch`` itself, as a callback that asks for it expects.
     The order is a function of (seed, epoch), so a resumed run sees what an unbroken one would have seen; ``on_disk`` it
     is one of blocks of rows. Of each batch rank r takes the samples r, r + world, …: together the ranks see what one
-    process sees. Batches come on ``device``.
+    process sees, but for what is left of the last batch where it cannot be shared evenly. Batches come on ``device``.
     """
 
     def __init__(
@@ -61,6 +61,13 @@ class Chunks:
                 minibatches = self._minibatches(order, first, min(first + self.in_chunk, self.n_batches))
                 yield next(minibatches) if self.in_chunk == 1 else minibatches
 
+    def first(self, n: int) -> Batch:
+        """The first ``n`` samples as a minibatch would have them."""
+        return self._visited(Batch(*self.split.each(lambda part: part[:n].to(self.device))))
+
+    def _visited(self, batch: Batch) -> Batch:
+        return batch._replace(x=self.augment(batch.x))
+
     def _minibatches(self, order: Tensor, first: int, last: int) -> Iterator[Batch]:
         for i in range(first, last):
             start, stop = i * self.batch_size, (i + 1) * self.batch_size
@@ -69,8 +76,7 @@ class Chunks:
             index = order[start:stop]
             if self.world > 1:
                 index = index[: len(index) - len(index) % self.world][self.rank :: self.world]
-            batch = self.split.taken(index, self.device)
-            yield batch._replace(x=self.augment(batch.x))
+            yield self._visited(self.split.taken(index, self.device))
 
 
 def seed_of(*parts: int) -> int:

@@ -33,7 +33,7 @@ class Scaling(NamedTuple):
         """x (n, input) → float32 (n, input)."""
         if self.knots is not None:
             return _single(np.stack([_scores(column, knots) for column, knots in zip(x.T, self.knots.T)], 1))
-        if not self.shift.any() and np.all(self.scale > np.finfo(np.float32).tiny):
+        if x.dtype.kind in "bu" and not self.shift.any() and np.all(self.scale > np.finfo(np.float32).tiny):
             return np.divide(x, self.scale, dtype=np.float32)  # one pass over bytes: no copy in double precision
         return _single((x - self.shift) / self.scale)
 

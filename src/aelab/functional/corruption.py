@@ -40,9 +40,10 @@ def salt_and_pepper(x: Tensor, fraction: float, exact: bool, low: Tensor, high: 
 
 
 def chosen(x: Tensor, fraction: float, exact: bool) -> Tensor:
-    """Boolean, of the shape of x (batch, input): each entry on its own with probability ``fraction``, or ``exact``.
+    """Boolean, of the shape of x (batch, input): True for each entry on its own with probability ``fraction``.
 
-    Then exactly round(fraction · inputs) of each row, at random: the "fixed number" of Vincent et al. 2008, 2010.
+    With ``exact``, for exactly round(fraction · inputs) random entries of each row: the "fixed number" of Vincent et
+    al. 2008, 2010.
     """
     noise = torch.rand_like(x)
     if not exact:

@@ -40,7 +40,7 @@ def sample_with_noise(mean: Tensor, log_var: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def standardised(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """(z − μ) / σ, of their shape: not over σ², whose inverse is infinite in float32 from log σ² = −89 on, not −177."""
+    """(z − μ) / σ, of their shape. 1/σ is finite in float32 down to log σ² = −177; 1/σ² would be down to −89 only."""
     return (z - mean) * (-0.5 * log_var).exp()
 
 

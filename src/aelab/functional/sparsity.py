@@ -74,22 +74,34 @@ def remove_parallel_gradient_(gradient: Tensor, W: Tensor, dim: int) -> Tensor:
     return gradient.sub_((gradient * W).sum(dim, keepdim=True) * W)
 
 
-def auxiliary_loss(residual: Tensor, pre_code: Tensor, dead: Tensor, decoder_weight: Tensor, k_aux: int) -> Tensor:
+def auxiliary_loss(
+    residual: Tensor, pre_code: Tensor, dead: Tensor, decoder_weight: Tensor, k_aux: int, weight: Tensor | None = None
+) -> Tensor:
     """‖e − ê‖² / ‖e − mean e‖², ê the residual e rebuilt by the ``k_aux`` greatest dead units (Gao et al. 2024, A.2).
 
     ``residual`` (batch, input) is x − x̂, a constant here; ``pre_code`` (batch, code) is the code before the selection;
     ``dead`` (code,) Boolean; ``decoder_weight`` (input, code). Shape (); 0, and its gradient too, when no unit is dead.
-    The paper adds 1/32 of it to the error, which it divides by the variance likewise.
+    ``weight`` (batch, input): of each entry's square in both sums, 0 where nothing was observed; None: all 1. The paper
+    adds 1/32 of it to the error, which it divides by the variance likewise.
     """
     residual = residual.detach()
     # dead units come first; where there are fewer than k_aux, the living ones among the chosen count for 0
     chosen = top_k(torch.where(dead, pre_code, -torch.inf), min(k_aux, len(dead)))
     rebuilt = torch.where(dead, chosen, 0.0) @ decoder_weight.T
-    error = (residual - rebuilt).square().sum()
-    total = (residual - residual.mean(0)).square().sum()
+    square = (residual - rebuilt).square()
+    error = square.sum() if weight is None else (square * weight).sum()
+    total = weighted_variation(residual, weight)
     return torch.where(dead.any(), error / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
 
 
+def weighted_variation(x: Tensor, weight: Tensor | None) -> Tensor:
+    """Σ w (x − x̄)² over all entries, x̄ each input's mean under the weights w; ``weight`` None: all 1."""
+    if weight is None:
+        return (x - x.mean(0)).square().sum()
+    mean = (weight * x).sum(0) / weight.sum(0).clamp(min=torch.finfo(x.dtype).tiny)
+    return (weight * (x - mean).square()).sum()
+
+
 def l0(code: Tensor) -> Tensor:
-    """Active units, those that are not 0, a row: the mean over the batch."""
+    """The mean number of active units, those that are not 0, per row."""
     return (code != 0).sum() / len(code)

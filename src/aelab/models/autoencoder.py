@@ -48,8 +48,7 @@ class Autoencoder(Model):
 
 def start_output_at_mean(model: Model, data: Data) -> None:
     """Set the bias of the decoder's last layer so that it puts out the training mean."""
-    bias, output = last_bias(model.decoder), model.constant_output(data.mean)
-    if bias.shape == output.shape:
-        bias.data.copy_(output)
-    else:  # a convolution has one bias for all pixels of a colour
-        bias.data.copy_(output.view(len(bias), -1).mean(1))
+    bias, mean = last_bias(model.decoder), data.mean
+    if len(bias) != len(mean):  # a convolution has one bias for all pixels of a colour
+        mean = mean.view(len(bias), -1).mean(1)
+    bias.data.copy_(model.constant_output(mean))

@@ -72,7 +72,7 @@ class ByRule(Model):
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
-        train = self._loader.augment(self._loader.split.x[:WATCHED])  # as training sees it
+        train = self._loader.first(WATCHED).x
         loss = self.training_loss(Batch(train, None))
         self.stop_if_exploded(loss)
         metrics = {"train/loss": loss, "train/reconstruction": loss, "train/learning_rate": self.rate()}

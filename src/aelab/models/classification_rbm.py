@@ -94,6 +94,7 @@ class ClassificationRBM(Model):
         """The biases of inputs and labels start at the training set's log-odds and log-frequencies."""
         super().initialize_from(data)
         assert data.train.y is not None  # a model without classes was refused
+        data.check_labels(self.n_labels, some_unlabelled=True)
         known = data.train.y[data.train.y >= 0]
         frequency = torch.bincount(known, minlength=self.n_labels).clamp(min=1).float()
         pixels = log_odds(data.mean)

@@ -48,11 +48,7 @@ class Classifier(Model):
 
     def initialize_from(self, data: Data) -> None:
         """Nothing is taken from the data, but they must be ones that a classifier can be tested on."""
-        if data.test.y is not None and int(data.test.y.max()) >= self.top.out_features:
-            raise UserError(f"data: the test set of {data.name} has labels that its training set lacks; choose another")
-        data.check_labels()
-        if data.augmentation.mix:
-            raise UserError("data.mix: a mixture of two samples has no label of its own; set it to 0 for a classifier")
+        data.check_labels(self.top.out_features)
 
     def forward(self, x: Tensor) -> Output:
         code = self.encode(x)

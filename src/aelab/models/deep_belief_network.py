@@ -147,9 +147,7 @@ class DeepBeliefNetwork(ByRule):
     def initialize_from(self, data: Data) -> None:
         check_inputs(self.units[0][1], data)
         if self.n_labels:
-            data.check_labels()
-        if data.augmentation.mix and self.n_labels:
-            raise UserError("data.mix: a mixture of two samples has no label of its own; set it to 0, or model.labels")
+            data.check_labels(self.n_labels)
         if self.training_plan.epochs and any("relu" in units for units in self.units):
             raise UserError("train.epochs: up-down is for bernoulli and gaussian units, not relu; set it to 0")
 

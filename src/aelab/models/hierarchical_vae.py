@@ -68,7 +68,7 @@ class HierarchicalVAE(VAE):
         kl = torch.cat([kl1, elbo.kl_to_standard_normal_per_dimension(*q2)], -1).mean(0)
         log_ratio = elbo.log_standard_normal(z2) - elbo.log_normal_of_noise(noise2, q2[1]) - kl1.sum(-1)
         output = self.decoder(z1.flatten(0, 1)).unflatten(0, z1.shape[:2])
-        return Inference(self.encode(x), output, kl, log_ratio)
+        return Inference(normal(self.top_encoder(mean), x)[0], output, kl, log_ratio)
 
     def kl_term(self, kl: Tensor) -> Tensor:
         """z₁'s part as it is, for z₂ takes part in it: it is no KL and may be negative; z₂'s with ``free_bits``."""

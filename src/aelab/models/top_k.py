@@ -128,9 +128,9 @@ class TopK(Model):
             dead = self.silent >= self.dead_after
             columns = self.decoder_columns()[0]
             W = columns.t() if isinstance(self.decoder[0], TransposedLinear) else columns
-            residual = x - self.mean(out.output) if weight is None else (x - self.mean(out.output)) * weight
-            rebuilt = sparsity.auxiliary_loss(residual, out.pre_code, dead, W, self.k_auxiliary)
-            variance = (x - x.mean(0)).square().sum() / len(x)
+            residual = x - self.mean(out.output)
+            rebuilt = sparsity.auxiliary_loss(residual, out.pre_code, dead, W, self.k_auxiliary, weight)
+            variance = sparsity.weighted_variation(x, weight) / len(x)
             terms["auxiliary"] = self.auxiliary * 0.5 * variance * rebuilt
         return terms
 
@@ -157,7 +157,8 @@ class TopK(Model):
         if self.unit_norm:
             sparsity.unit_norm_(*self.decoder_columns())
         if self.auxiliary:
-            self.silent.add_(len(out.code)).mul_(~(out.code != 0).any(0))
+            world = 1 if self._trainer is None else self.trainer.world_size
+            self.silent.add_(len(out.code) * world).mul_(~(out.code != 0).any(0))
         if self.selection != "top_k":
             shares = [k / self.n_code for k in (self.k, (self.alpha or 1.0) * self.k)]
             units = out.pre_code.t() if self.selection == "lifetime" else out.pre_code.reshape(1, -1)
@@ -165,7 +166,12 @@ class TopK(Model):
             self.thresholds.lerp_(sparsity.least_kept(units, shares), 1 / self.averaged)
 
     def layer(self) -> Layer | None:
-        """Without hidden layers it is one of a stack, whose units go on unselected: h = ``pre_code``(x)."""
+        """Without hidden layers it is one of a stack, whose units go on unselected: h = ``pre_code``(x).
+
+        Of categories it is none: no layer has softmax units.
+        """
+        if self.categories:
+            return None
         own = as_layer(self.encoder, self.rectifier, self.decoder, self.likelihood)
         if own is None or not self.pre_bias:
             return own

@@ -145,9 +145,7 @@ class Trained(pl.LightningModule):
 
         A weight of a term, or a corruption, may rise from 0.
         """
-        loader, losses = self._loader, []
-        batch = next(loader.split.batches(WATCHED))
-        batch = batch._replace(x=loader.augment(batch.x))
+        batch, losses = self._loader.first(WATCHED), []
         for self.progress, self.ramp in ((1.0, 1.0), (0.0, 0.0)):
             losses.append(self.training_loss(batch))
         return torch.stack(losses).max()

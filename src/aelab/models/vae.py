@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aelab.data.batches import Data
-from aelab.data.parts import Batch
+from aelab.data.parts import Batch, Split
 from aelab.errors import UserError
 from aelab.functional import elbo
 from aelab.functional import likelihood as nll
@@ -14,6 +14,7 @@ from aelab.models import vae_evaluation, vae_figures
 from aelab.models.autoencoder import start_output_at_mean
 from aelab.models.base import DRAWS, Figures, Likelihood, Model
 from aelab.models.network import MLP, Conv
+from aelab.models.training import total
 from aelab.ranges import Count, Fraction, Interval, NonNegative, Positive
 
 Samples = Annotated[int, Interval(1, 10_000)]  # of a code, all of them in memory at once
@@ -133,6 +134,13 @@ class VAE(Model):
     def kl_term(self, kl: Tensor) -> Tensor:
         """KL(q ‖ p), (), summed over the units of ``kl`` (batch, latent), each mean at least ``free_bits``."""
         return elbo.free_bits(kl, self.free_bits)
+
+    def whole_terms(self, terms: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        """With ``free_bits`` each unit's KL is held against them as its mean over the whole split, not over a batch."""
+        if not self.free_bits or "weighted_kl" not in terms:
+            return terms
+        kl = total(self(batch.x).kl.sum(0) for batch in split.batches()) / len(split.x)
+        return {**terms, "weighted_kl": self.beta * self.kl_term(kl.unsqueeze(0))}
 
     def reconstruction(self, output: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """−log p(x | z), nats, averaged over samples and batch; ``output`` (k, batch, input)."""

@@ -12,8 +12,8 @@ from aelab.data.batches import Data
 from aelab.data.parts import Split
 from aelab.functional import elbo, likelihood
 from aelab.functional.latent_annealing import log_weights
-from aelab.functional.progress import bar
 from aelab.models.training import total
+from aelab.progress import bar
 
 ROWS_AT_ONCE = 2000  # codes decoded together: bounds the memory of an estimate whatever its samples, and fits the cache
 IMAGES_AT_ONCE = 4  # images of one step of the progress bar

@@ -83,6 +83,13 @@ def mean_v_given_h(h: Tensor, layer: Layer) -> Tensor:
     return linear(h, weights_down(layer).t(), layer.b_visible, UNITS[layer.visible])
 
 
+def weights_up(layer: Layer) -> Tensor:
+    """(visible, hidden): W/σ² row by row, the division that p(h | v) makes taken into the weights."""
+    if layer.visible != "gaussian" or layer.log_var_visible is None:
+        return layer.W
+    return layer.W * torch.exp(-layer.log_var_visible)[:, None]
+
+
 def weights_down(layer: Layer) -> Tensor:
     """(visible, hidden): the weights by which the hidden units draw the visible ones."""
     return layer.W if layer.W_down is None else layer.W_down

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from aelab.errors import UserError
 from aelab.functional.activation import UNITS, Unit, activation
 from aelab.functional.initialization import initialize_units
-from aelab.rbm.layer import Layer, check_fit, weights_down
+from aelab.rbm.layer import Layer, check_fit, weights_down, weights_up
 
 Code = Literal["as_layers", "linear", "logistic"]
 CODE_UNITS: dict[Code, Unit] = {"linear": "gaussian", "logistic": "bernoulli"}
@@ -28,7 +28,7 @@ def unroll(stack: list[Layer], code: Code) -> tuple[nn.Sequential, nn.Sequential
     up: list[nn.Module] = []
     down: list[nn.Module] = []
     for layer, unit in zip(stack, units_up(stack, code)):
-        up += [_linear(_scaled_weights(layer), layer.b_hidden), activation(UNITS[unit])]
+        up += [_linear(weights_up(layer), layer.b_hidden), activation(UNITS[unit])]
     for layer in reversed(stack):
         down += [_linear(weights_down(layer).t(), layer.b_visible), activation(UNITS[layer.visible])]
     if stack[0].visible == "bernoulli":
@@ -50,13 +50,6 @@ def forget(encoder: nn.Sequential, decoder: nn.Sequential | None, stack: list[La
     initialize_units(encoder, scheme, units_up(stack, code))
     if decoder is not None:
         initialize_units(decoder, scheme, [layer.visible for layer in reversed(stack)])
-
-
-def _scaled_weights(layer: Layer) -> Tensor:
-    """W/σ² row by row: the division that p(h | v) makes, taken into the weights."""
-    if layer.visible != "gaussian" or layer.log_var_visible is None:
-        return layer.W
-    return layer.W * torch.exp(-layer.log_var_visible)[:, None]
 
 
 def _linear(W: Tensor, bias: Tensor) -> nn.Linear:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from aelab.clock import processor
 from aelab.files import write_text
 from aelab.locks import alone
 
@@ -101,6 +102,4 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 @functools.cache
 def _machine() -> str:
-    from aelab.clock import processor
-
     return f"{processor()}, {platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads"

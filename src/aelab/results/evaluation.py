@@ -2,6 +2,7 @@
 
 import logging
 import math
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import torch
 from aelab.config.build import build
 from aelab.data.batches import Data
 from aelab.errors import UserError
+from aelab.log import note
 from aelab.models.base import Model
 from aelab.results.metrics import OfTheModel
 
@@ -77,3 +79,4 @@ def alone(what: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0][:160]
         log.warning(f"{what}: failed ({type(error).__name__}: {reason}); the run goes on without it")
+        note(traceback.format_exc().rstrip())

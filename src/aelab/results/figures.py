@@ -1,7 +1,7 @@
 """What a person looks at after a run: its figures, drawn in :mod:`aelab.functional.drawing`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import torch
@@ -19,6 +19,7 @@ from aelab.functional.drawing.units import confusion, errors, feature_errors
 from aelab.functional.pca import reconstruct as reconstruct_pca
 from aelab.models.base import Model
 from aelab.models.filters import Filters
+from aelab.rbm.layer import Layer, weights_down, weights_up
 from aelab.results.evaluation import Evaluator, alone
 from aelab.results.metrics import codes
 from aelab.results.study_figures import statistics_figures
@@ -198,24 +199,30 @@ def filter_figures(model: Model, data: Data) -> dict[str, Sheet]:
     sides = {"encoder_filters": (model.encoder_filters(x), "What the first hidden units look for")}
     if model.reconstructs:
         sides["decoder_filters"] = (model.decoder_filters(x), "What the last hidden units draw")
-    return {name: filter_figure(side, title, data) for name, (side, title) in sides.items() if side is not None}
+    ways = {"encoder_filters": weights_up, "decoder_filters": weights_down}
+    return {
+        name: filter_figure(side, title, data, ways[name]) for name, (side, title) in sides.items() if side is not None
+    }
 
 
-def filter_figure(side: Filters, title: str, data: Data) -> Sheet:
+def filter_figure(side: Filters, title: str, data: Data, way: Callable[[Layer], Tensor]) -> Sheet:
     weights, shape = side.weights, data.pixel_shape
     if weights.ndim == 4:
         shape, weights = tuple(weights.shape[2 if weights.shape[1] == 1 else 1 :]), weights.flatten(1)
         title += f", {shape[-2]} × {shape[-1]} pixels"
     elif data.below:
-        weights = project_filters(weights, data)
+        weights = project_filters(weights, data.below, way)
         title += f", through {len(data.below)} layer{'s' * (len(data.below) > 1)} below"
     return filters(title, weights, shape, silent_units(side.activity))
 
 
-def project_filters(weights: Tensor, data: Data) -> Tensor:
-    """Weights (filters, input) of a layer → pixels (filters, pixels): the linear product with the layers below."""
-    for layer in reversed(data.below):
-        weights = weights @ layer.W.to(weights).t()
+def project_filters(weights: Tensor, below: list[Layer], way: Callable[[Layer], Tensor]) -> Tensor:
+    """Weights (filters, input) of a layer → pixels (filters, pixels): the linear product with the layers below.
+
+    ``way``: the weights of a layer by which its hidden units are found, or by which they draw.
+    """
+    for layer in reversed(below):
+        weights = weights @ way(layer).to(weights).t()
     return weights
 
 

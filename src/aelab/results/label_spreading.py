@@ -11,7 +11,7 @@ import torch
 from aelab.data.batches import Data
 from aelab.functional.classification import class_error
 from aelab.models.base import Model
-from aelab.ranges import BelowOne, Count
+from aelab.ranges import Count, Inside
 from aelab.results.metrics import codes
 
 ITERATIONS = 200  # of the spreading; after these the labels of MNIST's 60,000 codes stay what they are
@@ -29,7 +29,7 @@ class LabelSpreading:
 
     per_class: Count
     neighbours: Count
-    alpha: BelowOne
+    alpha: Inside
     draws: Count
 
     def __call__(self, model: Model, data: Data) -> dict[str, float]:

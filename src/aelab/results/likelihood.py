@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import torch
 
 from aelab.data.batches import Data
-from aelab.functional.progress import bar
 from aelab.models.base import Model
+from aelab.progress import bar
 from aelab.ranges import MOST, Count, Inside, Interval, Natural
 from aelab.rbm.annealing import annealed_log_likelihood
 from aelab.rbm.bracket import Sampling, bracket_log_z, log_likelihood
@@ -36,7 +36,7 @@ class Likelihood:
     """
 
     every: Count | None
-    exact: Annotated[int, Interval(0, LIMIT)] | bool
+    exact: Annotated[int, Interval(0, LIMIT)] | Literal[False]
     runs: AtLeastTwo
     temperatures: Literal["adapted", "paper"]
     step_ess: Inside

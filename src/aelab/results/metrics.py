@@ -16,10 +16,10 @@ from aelab.data.batches import Data
 from aelab.data.parts import Split
 from aelab.functional.classification import class_error
 from aelab.functional.pca import reconstruct as reconstruct_pca
-from aelab.functional.progress import bar
 from aelab.models import vae_evaluation
 from aelab.models.base import Model
 from aelab.models.vae import VAE
+from aelab.progress import bar
 from aelab.ranges import Count, Natural, Positive, Positives
 
 Figures = dict[str, float]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from aelab.data.batches import Data
 from aelab.data.documents import WordSchema
-from aelab.functional.progress import bar
 from aelab.models.base import Model
 from aelab.models.replicated_softmax import ReplicatedSoftmax, frequencies
+from aelab.progress import bar
 from aelab.ranges import MOST, Count, Inside, Interval, Natural
 from aelab.rbm import replicated_softmax as rs
 from aelab.rbm.bracket import Sampling, bracket_log_z

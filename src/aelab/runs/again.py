@@ -60,9 +60,11 @@ def evaluate_again(
     """``test/…`` of all evaluators of the node ``evaluate``, on the rows ``test``, or the run's own test set for None.
 
     Probe, neighbours and PCA are fitted on the run's training rows, as they were for its own figures. Nothing of the
-    run is changed.
+    run is changed. ``nodes`` are the person's own; of a foreign folder's see ``refuse_strangers``.
     """
     cfg = run_folder.read_config(folder, "run")
+    run_folder.refuse_links(folder, "run")
+    refuse_strangers({"data": plain(cfg)["data"]}, trust, "run")
     evaluators = build_evaluators(nodes)
     model = run_folder.load(folder, cfg.evaluate.weights, trust)
     layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []

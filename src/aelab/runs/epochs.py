@@ -50,7 +50,7 @@ def columns_of(table: str) -> dict[str, list[float]]:
         raise ValueError("a row is cut")
     columns = {name: [float(row[i] or "nan") for row in rows] for i, name in enumerate(names)}
     if names[0] != "epoch" or columns["epoch"] != list(range(len(rows))):
-        raise ValueError("it is no row per epoch")
+        raise ValueError("it does not have one row per epoch")
     return columns
 
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import files
 from aelab.clock import processor
+from aelab.config.targets import refuse_strangers
 from aelab.errors import UserError
 from aelab.results import tables
 from aelab.results.history import (
@@ -162,7 +163,9 @@ def verify(conf: Path, name: str, run: Path | None, own: Path, trust: list[str])
         found = files.read_json(run_folder.last_stage(folder, "run") / "metrics.json")
     else:
         folder = run_folder.last_stage(folder, "run")
-        found = evaluate_again(folder, run_folder.read_settings(folder, "run")["evaluate"], None, trust)
+        nodes = run_folder.read_settings(folder, "run")["evaluate"]
+        refuse_strangers({"evaluate": nodes}, trust, "run")
+        found = evaluate_again(folder, nodes, None, trust)
     if metric not in found:
         raise UserError(f"run: {folder} has no {metric}, which {name} is about; give a run of experiment={name}")
     which, now = repeat_of(run_folder.read_config(run_folder.last_stage(folder, "run"), "run")), found[metric]

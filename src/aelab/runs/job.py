@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from aelab.data.incoming import Incoming
 from aelab.data.schema import Samples
-from aelab.functional.progress import bar
 from aelab.models.applied import Applied
+from aelab.progress import bar
 
 
 class Job(NamedTuple):

@@ -12,8 +12,8 @@ from aelab import log
 from aelab.data.batches import data_of, epochs_of
 from aelab.runs.checkpoint import EpochEnd
 
-LINES = 10  # epochs that are said of a whole training where there is no bar, but for one every
-SECONDS = 10.0
+LINES = 10  # epochs of a whole training that are said where there is no bar
+SECONDS = 10.0  # after so many without a line, the next epoch is said too
 WIDE = 110  # columns of a terminal from which the bar has room for the images per second
 
 

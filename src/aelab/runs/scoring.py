@@ -16,8 +16,8 @@ from aelab.data.parts import Split
 from aelab.data.schema import Samples
 from aelab.errors import UserError
 from aelab.functional.joint_density import JointDensity, fit_joint, minus_log_joint
-from aelab.functional.progress import bar
 from aelab.models.applied import Applied
+from aelab.progress import bar
 from aelab.results.written import Piece, write
 from aelab.runs import folder as run_folder
 from aelab.runs.job import Job, files_of

@@ -1,8 +1,10 @@
 """One stage of a chain: its two keys, the state of its folder, and how it is found, measured or run.
 
-A stage is an ordinary run folder ``MODEL-KEY`` in the store. KEY is a hash of everything that can change the weights,
-so equal keys mean equal weights, and no process trains a stage that another one has trained. What is measured on the
-weights (``evaluate``) is no part of it: where that is something else the stage is measured again, and not trained.
+A stage is an ordinary run folder ``MODEL-KEY`` in the store. KEY is a hash of every setting that can change the
+weights, so no process trains a stage that another one has trained. Where it was trained is no part of it, neither the
+processor nor how many devices shared the work: what a cluster has pretrained, a laptop finds, with the cluster's draws.
+What is measured on the weights (``evaluate``) is no part of it either: where that is something else the stage is
+measured again, and not trained.
 """
 
 import errno

@@ -109,7 +109,10 @@ def delete(store: Path, names: list[str]) -> list[str]:
             raise UserError(f"delete: a process is at work on {name}; wait for it or stop it")
     for name in dict.fromkeys(wanted):
         with locks.alone(stages.lock_of(store / name)):  # the lock stays: somebody may be waiting for it
-            shutil.rmtree(store / name, ignore_errors=True)
+            try:
+                shutil.rmtree(store / name)
+            except OSError as error:
+                raise UserError(f"delete: {name} is not deleted, {error.filename}: {error.strerror}") from error
     return list(dict.fromkeys(wanted))
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aelab import locks, log
 from aelab.config.overrides import said
+from aelab.errors import UserError
 from aelab.files import write_text
 from aelab.sweep.jobs import Job, Sweep, names, outcome, read_jobs, this_sweep
 
@@ -42,7 +43,6 @@ class Leaderboard(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **context: Any) -> None:
         if OmegaConf.select(config, "hydra.job.num", default=None) is None or self.job is None:
             return
-        from aelab.errors import UserError
         from aelab.sweep.launching import returned
 
         job, result = self.job, returned(job_return)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from aelab import locks
 from aelab.config.overrides import shortest
-from aelab.errors import Pruned
+from aelab.errors import Pruned, UserError
 from aelab.files import write_text
 from aelab.log import duration
 
@@ -158,7 +158,5 @@ def names(text: str | Sequence[str]) -> list[str]:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error; its type as well, unless it was written for a person."""
-    from aelab.errors import UserError
-
     text = (str(error).strip().splitlines() or [""])[0]
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

@@ -147,7 +147,7 @@ class SharedStudy:
         return suggest(Trial(self.study, left._trial_id) if left is not None else self.study.ask(), self.space)
 
     def _second_chances(self, retry: bool) -> None:
-        """Failed trials are queued once more, under a new number; not wanted, killed ones are failures that stay."""
+        """Queue failed trials once more, under a new number; without ``retry`` killed ones stay recorded as failed."""
         from optuna.trial import TrialState
 
         trials = self.study.get_trials(deepcopy=False)
