@@ -28,6 +28,7 @@ from aelab.results.history import (
     status,
     with_table,
 )
+from aelab.runs.folder import last_stage
 from aelab.runs.history import BEGIN, END, collected, verify
 
 README = Path(__file__).parents[1] / "README.md"
@@ -197,7 +198,17 @@ def test_a_figure_is_measured_again_from_its_weights_or_by_its_command(tmp_path,
     words = [f"hydra.searchpath=[file://{conf}]", "experiment=x", "logger=csv", "chain.finetune.train.epochs=1"]
     words += [f"chain.store={tmp_path / 'stages'}", f"hydra.run.dir={tmp_path / 'run'}"]
     assert aelab(capsys, *words).status == 0
+    made_by = {"date": "2001-02-03", "processor": "another machine", "versions": {"torch": "1"}}
+    path = last_stage(tmp_path / "run") / "made_by.json"
+    assert set(json.loads(path.read_text())) == set(made_by)
     found = collected([str(tmp_path / "run")])
+    (path.parent / "SHA256SUMS").unlink()
+    path.write_text(json.dumps(made_by))
+    assert collected([str(tmp_path / "run")])["x"] == found["x"]._replace(**made_by), (
+        "where it ran, not where it is read"
+    )
+    path.unlink()
+    assert collected([str(tmp_path / "run")]) == found
     (conf / "measured.json").write_text(as_text(found))
 
     def asked(**changes):

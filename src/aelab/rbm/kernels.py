@@ -80,9 +80,9 @@ def bernoulli(p: Tensor) -> Tensor:
     """1[u < p], u uniform in steps of 2⁻²⁴: the same draw as ``torch.bernoulli``, several times cheaper on the CPU.
 
     There the generator is what costs: where entries are many one gets 16 bits of its own, and the 8 below them are
-    drawn once per call. An entry is 1 with probability p to within such a step; two entries of a call are independent to
-    within 2⁻³⁴. In whatever precision p comes, it is compared in float32: in bfloat16 a p of 1e-4 would be met twenty
-    times too often.
+    drawn once per call. An entry is 1 with probability p to within such a step; two entries of a call are independent
+    to within 2⁻³⁴. In whatever precision p comes, it is compared in float32: in bfloat16 a p of 1e-4 would be met
+    twenty times too often.
     """
     p = p.detach()
     p = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p

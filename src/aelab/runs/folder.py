@@ -1,19 +1,22 @@
 """What a run leaves on disk, written whole or not at all, and how it is loaded back, safely.
 
-config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.json, timing.json, layers.pt, figures/;
-log, all that was said; SHA256SUMS, by which it is noticed that a text has changed since.
+config.yaml (resolved), command.txt, last.ckpt, best.ckpt, history.csv, metrics.json, timing.json, made_by.json,
+layers.pt, figures/; log, all that was said; SHA256SUMS, by which it is noticed that a text has changed since.
 """
 
 import csv
 import glob
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from aelab import files, locks, log
+from aelab.clock import processor
 from aelab.config.overrides import plain
 from aelab.config.reading import read_plain
 from aelab.config.targets import refuse_strangers
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from aelab.models.base import Model
     from aelab.rbm.layer import Layer
 
+PACKAGES = ("torch", "pytorch-lightning", "scikit-learn")  # by which figures may change
 SCORES = "training_scores.npz"  # the score of each training row, sorted, once task=score has asked for it
 JOINT = "training_joint.npz"  # the same of score.by=joint, and the density
 
@@ -61,7 +65,7 @@ def begin(folder: Path, settings: str) -> None:
     config = folder / "config.yaml"
     if config.exists() and config.read_text() == settings and not (folder / "metrics.json").exists():
         return
-    for name in (files.SUMS, "metrics.json", SCORES, JOINT):
+    for name in (files.SUMS, "metrics.json", "made_by.json", SCORES, JOINT):
         (folder / name).unlink(missing_ok=True)
     files.write_text(config, settings)
     files.write_sums(folder, {"config.yaml": settings})
@@ -70,10 +74,25 @@ def begin(folder: Path, settings: str) -> None:
 def finish(folder: Path, metrics: dict[str, float], timing: dict[str, float]) -> None:
     """timing.json, the sums of all texts and, last, metrics.json: a folder that has it is a finished run's."""
     texts = {"timing.json": files.as_json(timing), "metrics.json": files.as_json(metrics)}
-    there = {name: folder / name for name in ("config.yaml", "history.csv") if (folder / name).exists()}
+    if not (folder / "made_by.json").exists():  # a run that is measured again was made before
+        files.write_json(folder / "made_by.json", made_by())
+    texts_of_before = "config.yaml", "history.csv", "made_by.json"
+    there = {name: folder / name for name in texts_of_before if (folder / name).exists()}
     files.write_json(folder / "timing.json", timing)
     files.write_sums(folder, texts | {name: path.read_bytes() for name, path in there.items()})
     files.write_json(folder / "metrics.json", metrics)
+
+
+def made_by() -> dict[str, Any]:
+    """What a figure of a run is told with: the day, the processor and the packages' versions."""
+    versions = {name: version(name) for name in PACKAGES}
+    return {"date": datetime.now(UTC).date().isoformat(), "processor": processor(), "versions": versions}
+
+
+def read_made_by(folder: Path) -> dict[str, Any]:
+    """``made_by`` of a finished run; of one that an earlier aelab made, that of now."""
+    path = folder / "made_by.json"
+    return files.read_json(path, "runs") if path.exists() else made_by()
 
 
 def write_history(path: Path, table: str) -> None:

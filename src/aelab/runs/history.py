@@ -8,7 +8,6 @@ import json
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ from aelab.runs import stages
 from aelab.runs.again import evaluate_again
 
 BEGIN, END = "<!-- made by: aelab task=results out=README.md -->", "<!-- end of the table -->"
-PACKAGES = ("torch", "pytorch-lightning", "scikit-learn")
 
 
 def results(conf: Path, runs: list[str] | None, out: Path | None) -> None:
@@ -113,11 +111,9 @@ def figures(folders: list[Path], metric: str) -> Measured:
     if len(values) > 1:
         words = [word for word in shlex.split(command) if word.partition("=")[0] not in REPEATS]
         command = shlex.join(words)
-    return Measured(
-        values=values, command=command, seconds=max(seconds),
-        processor=processor(), date=datetime.now(UTC).date().isoformat(),
-        versions={name: version(name) for name in PACKAGES}, keys=keys_of(folders[0]), parts=parts_of(folders[0]),
-    )  # fmt: skip
+    by = run_folder.read_made_by(run_folder.last_stage(folders[-1], "runs"))
+    keys, parts = keys_of(folders[0]), parts_of(folders[0])
+    return Measured(values=values, command=command, seconds=max(seconds), keys=keys, parts=parts, **by)
 
 
 def seconds_of(folder: Path) -> float:

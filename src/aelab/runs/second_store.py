@@ -19,7 +19,7 @@ from aelab.runs.stages import Wanted, of_weights, state_of
 
 KEY = "chain.also"
 # What is fetched of a stage at a URL: web servers list no folder, and pictures stay there.
-TEXTS = ("config.yaml", files.SUMS, "command.txt", "history.csv", "timing.json", "metrics.json")
+TEXTS = ("config.yaml", files.SUMS, "command.txt", "history.csv", "timing.json", "made_by.json", "metrics.json")
 WEIGHTS = ("last.ckpt", "best.ckpt", "layers.pt", "below.pt")
 SILENT = 15.0  # seconds that a web server may be
 

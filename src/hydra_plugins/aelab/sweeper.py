@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 class OptunaSweeper(Sweeper):
     """A search that can be killed, joined and gone on with: each option is told of in conf/hydra/sweeper/optuna.yaml.
 
-    A trial is the job of its number, in the folder of its number. With ``seeds`` it is as many jobs, and the search goes
-    by their mean. Jobs are launched ``n_jobs`` at a time, and waited for together. To wait for none, start the same
-    command several times: each process asks for its next trial when it is free.
+    A trial is the job of its number, in the folder of its number. With ``seeds`` it is as many jobs, and the search
+    goes by their mean. Jobs are launched ``n_jobs`` at a time, and waited for together. To wait for none, start the
+    same command several times: each process asks for its next trial when it is free.
     """
 
     config: DictConfig  # these three are there after ``setup``
