@@ -1,5 +1,6 @@
 """When this process began, as nearly as the package can know, and what it runs on."""
 
+import os
 import platform
 import time
 from pathlib import Path
@@ -15,3 +16,11 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def memory() -> int:
+    """Bytes of the machine's memory; more than any has where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62

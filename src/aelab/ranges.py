@@ -70,6 +70,7 @@ class Rising:
 Count = Annotated[int, Interval(1, MOST)]
 Natural = Annotated[int, Interval(0, MOST)]  # 0, 1, 2, …
 Seed = Annotated[int, Interval(0, 2**32 - 1)]
+AtLeastTwo = Annotated[int, Interval(2, MOST)]  # one has no standard error
 Images = Annotated[int, Interval(1, 1_000_000)]  # of a data set that is made
 Number = Annotated[float, Interval(-LARGEST, LARGEST)]
 Positive = Annotated[float, Interval(0, LARGEST, above=True)]

@@ -1,12 +1,12 @@
 """A model too large for this machine is refused before it takes the memory: no width is too large, their product is."""
 
-import os
 from math import prod
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from aelab.clock import memory
 from aelab.errors import UserError
 
 MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
@@ -36,10 +36,3 @@ class WithinMemory(TorchFunctionMode):
                     f"this machine has {memory() / 1e9:.3g}; make it narrower"
                 )
         return func(*args, **(kwargs or {}))
-
-
-def memory() -> float:
-    """Bytes of this machine's memory; no limit where the system does not say."""
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
-        return float("inf")
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

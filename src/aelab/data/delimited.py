@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aelab.clock import memory
 from aelab.data.table_schema import pyarrow
-from aelab.data.unpacking import memory, too_much
+from aelab.data.unpacking import too_much
 from aelab.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from aelab.data.batches import Data
 from aelab.models.base import Model
 from aelab.progress import bar
-from aelab.ranges import MOST, Count, Inside, Interval, Natural
+from aelab.ranges import AtLeastTwo, Count, Inside, Interval, Natural
 from aelab.rbm.annealing import annealed_log_likelihood
 from aelab.rbm.bracket import Sampling, bracket_log_z, log_likelihood
 from aelab.rbm.partition import LIMIT, enumerable_units, log_z_exact
@@ -18,8 +18,6 @@ from aelab.rbm.path import path_to
 from aelab.rbm.temperatures import by_sample_size, paper
 
 log = logging.getLogger("aelab")
-
-AtLeastTwo = Annotated[int, Interval(2, MOST)]  # one has no standard error
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from aelab.data.documents import WordSchema
 from aelab.models.base import Model
 from aelab.models.replicated_softmax import ReplicatedSoftmax, frequencies
 from aelab.progress import bar
-from aelab.ranges import MOST, Count, Inside, Interval, Natural
+from aelab.ranges import AtLeastTwo, Count, Inside, Interval, Natural
 from aelab.rbm import replicated_softmax as rs
 from aelab.rbm.bracket import Sampling, bracket_log_z
 from aelab.rbm.layer import Layer
 from aelab.rbm.partition import LIMIT
 from aelab.rbm.temperatures import by_sample_size
 from aelab.results.metrics import labelled_codes
-
-AtLeastTwo = Annotated[int, Interval(2, MOST)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +23,12 @@ from aelab.runs import folder as run_folder
 from aelab.runs import ranks
 from aelab.runs.precision import settle
 
+if TYPE_CHECKING:
+    from aelab.data.batches import Data
+    from aelab.models.base import Model
+    from aelab.rbm.layer import Layer
+
+OF_TRAINER = ("accelerator", "devices", "num_nodes", "strategy", "precision")  # keys of hardware, by Lightning's names
 PRUNED = 75  # exit status of a run in a process of its own that a sweep's pruner ended
 
 
@@ -76,11 +82,9 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         import pytorch_lightning as pl
         import torch
 
-    from aelab.rbm.layer import save_layers
     from aelab.results.directions import mode_of
     from aelab.results.evaluation import build_evaluators, of_epochs
     from aelab.results.report import refuse_misspelt
-    from aelab.runs.assembly import build_data, build_in_training
     from aelab.runs.callbacks import build_callbacks, refusal
     from aelab.runs.checkpoint import EpochEnd
     from aelab.runs.evaluations import while_training
@@ -94,21 +98,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     if cfg.hardware.threads is not None:
         torch.set_num_threads(cfg.hardware.threads)
     checkpoint = run_folder.read_checkpoint(folder, "last", "resume") if cfg.resume is not None else None
-    layers = stands_on(cfg, folder)
-    start = run_folder.read_start(cfg.start_from) if checkpoint is None and cfg.start_from is not None else None
-    pl.seed_everything(cfg.seed, verbose=False)
-    with log.phase(f"reading {cfg.data.name}"):
-        data = build_data(cfg, layers, source)
-    model = build_in_training(cfg, data, layers)
-    if checkpoint is None:
-        model.initialize_from(data)
-        if start is not None:
-            run_folder.start_from(model, start, cfg.start_from)
-    else:
-        run_folder.put_weights(model, checkpoint, f"resume: {folder}")
-        done = epochs_done(checkpoint)
-        if done > cfg.train.epochs:
-            raise UserError(f"train.epochs: {done} are behind this run, got {cfg.train.epochs}; give at least {done}")
+    layers, data, model = assembled(cfg, folder, checkpoint, source)
     evaluators = build_evaluators(cfg.evaluate)
     clock = Clock()
     settings = plain(cfg)
@@ -123,8 +113,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too
     trainer = pl.Trainer(
-        accelerator=cfg.hardware.accelerator, devices=cfg.hardware.devices, num_nodes=cfg.hardware.num_nodes,
-        strategy=cfg.hardware.strategy, precision=cfg.hardware.precision, max_epochs=cfg.train.epochs,
+        **{name: cfg.hardware[name] for name in OF_TRAINER}, max_epochs=cfg.train.epochs,
         callbacks=callbacks, logger=loggers or False, log_every_n_steps=min(50, len(data.train.x) // data.batch_size),
         default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -135,12 +124,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
             trainer.fit(model, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
         return {}
     if checkpoint is None:
-        run_folder.clear(folder)
-        run_folder.begin(folder, text)
-        files.write_text(folder / "command.txt", command + "\n")
-        files.write_json(folder / "schema.json", data.schema.plain())
-        if layers:
-            save_layers(folder / "below.pt", layers)
+        put_down(folder, text, command, data, layers)
     with log.kept_in(folder):
         log.note(command)
         log.say(f"{sizes(model, data)}, {cfg.hardware.accelerator}")
@@ -165,6 +149,44 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         with log.phase("closing what watches the run"):
             watch.finish(loggers, metrics, pictures, trainer.global_step)
     return metrics
+
+
+def assembled(
+    cfg: DictConfig, folder: Path, checkpoint: dict[str, Any] | None, source: Any
+) -> "tuple[list[Layer], Data, Model]":
+    """The layers below, the data and the model, with the weights that its training begins or goes on with."""
+    import pytorch_lightning as pl
+
+    from aelab.runs.assembly import build_data, build_in_training
+
+    layers = stands_on(cfg, folder)
+    start = run_folder.read_start(cfg.start_from) if checkpoint is None and cfg.start_from is not None else None
+    pl.seed_everything(cfg.seed, verbose=False)
+    with log.phase(f"reading {cfg.data.name}"):
+        data = build_data(cfg, layers, source)
+    model = build_in_training(cfg, data, layers)
+    if checkpoint is None:
+        model.initialize_from(data)
+        if start is not None:
+            run_folder.start_from(model, start, cfg.start_from)
+        return layers, data, model
+    run_folder.put_weights(model, checkpoint, f"resume: {folder}")
+    done = epochs_done(checkpoint)
+    if done > cfg.train.epochs:
+        raise UserError(f"train.epochs: {done} are behind this run, got {cfg.train.epochs}; give at least {done}")
+    return layers, data, model
+
+
+def put_down(folder: Path, settings: str, command: str, data: "Data", layers: "list[Layer]") -> None:
+    """What a run folder has before the first epoch: how it was asked for, and what data and layers it is about."""
+    from aelab.rbm.layer import save_layers
+
+    run_folder.clear(folder)
+    run_folder.begin(folder, settings)
+    files.write_text(folder / "command.txt", command + "\n")
+    files.write_json(folder / "schema.json", data.schema.plain())
+    if layers:
+        save_layers(folder / "below.pt", layers)
 
 
 def epochs_done(checkpoint: dict[str, Any]) -> int:

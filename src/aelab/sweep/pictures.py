@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aelab.config.overrides import shortest
 from aelab.results.tables import cell
 from aelab.sweep.board import Board, value_of
+from aelab.sweep.seeds import repeated, series_of, setting
 
 if TYPE_CHECKING:
     from aelab.functional.drawing.sheet import Sheet
@@ -21,7 +22,6 @@ WIDE = 8.0  # inches of a run's images among the best
 def draw(board: Board, folder: Path, style: "Style") -> list[Path]:
     """Draw parameters, parallel, seeds, curves and best into ``folder``, where there is something to show; the PNGs."""
     from aelab.functional.drawing.settings import against_settings, parallel_coordinates
-    from aelab.sweep.seeds import repeated
 
     asked, objective = columns(board)
     runs = f"{len(board.done)} runs" if len(board.done) > 1 else "1 run"
@@ -46,7 +46,6 @@ def over_repeats(board: Board) -> "dict[str, Sheet]":
     from aelab.functional.drawing.sheet import shortened
     from aelab.functional.drawing.spread import learning_curves_over_seeds, over_seeds
     from aelab.sweep.curves import curves_of
-    from aelab.sweep.seeds import repeated, series_of
 
     drawn = {}
     what = f"mean ± sd over {' and '.join(REPEATED[key] for key in repeated(board))}"
@@ -73,10 +72,7 @@ def columns(board: Board) -> tuple[list[Any], Any]:
     """The swept settings, by their shortest names, and the first objective; each with its value in every done run."""
     from aelab.functional.drawing.settings import Setting
 
-    def value(job: Any, key: str) -> Any:
-        return value_of(job, key) if key in job.settings else "default"
-
-    asked = [Setting(name, [value(job, key) for job in board.done]) for key, name in shortest(board.swept).items()]
+    asked = [Setting(name, [setting(job, key) for job in board.done]) for key, name in shortest(board.swept).items()]
     return asked, Setting(board.objectives[0], [job.values[0] for job in board.done])
 
 
