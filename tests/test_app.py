@@ -94,6 +94,13 @@ def test_a_run_says_what_it_reached_and_where_it_lies(capsys, made_data, tmp_pat
     assert OmegaConf.to_yaml(run_folder.read_config(folder), resolve=False).count("${") == 0
 
 
+def test_a_narrow_screen_wraps_words_and_no_figure(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    report.show({"test/squared_error": 12.34, "test/pca_squared_error": 0.0567})
+    shown = capsys.readouterr().out
+    assert "12.34" in shown and "0.0567" in shown and max(map(len, shown.splitlines())) <= 40
+
+
 def test_no_line_of_the_table_is_cut_at_80_columns(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "80")
     report.print_run(

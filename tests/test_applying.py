@@ -400,6 +400,38 @@ def test_new_rows_are_measured_as_the_test_set_was(run, capsys, tmp_path):
     assert {"test/knn_error", "test/pca_squared_error"} <= new.keys()
 
 
+def test_labels_of_new_rows_count_where_they_are_named_and_must_be_there(run, capsys, tmp_path):
+    """In a file of their own too; of the run's own label new rows may have none."""
+    folder = run("array")
+    with np.load("array.npz") as file:
+        np.save(tmp_path / "x.npy", file["x"])
+        np.save(tmp_path / "kind.npy", file["kind"])
+        np.save(tmp_path / "short.npy", file["kind"][:3])
+    words = ("data=array", f"data.path={tmp_path / 'x.npy'}")
+    out = tmp_path / "new.json"
+    do(capsys, "evaluate", folder, out, *words, f"data.label={tmp_path / 'kind.npy'}")
+    assert "test/knn_error" in json.loads(out.read_text())
+    do(capsys, "evaluate", folder, out, *words)
+    assert "test/knn_error" not in json.loads(out.read_text())
+    for label, said in {
+        "none.npy": "data.label: none.npy does not exist",
+        "short.npy": "not a label for each of",
+    }.items():
+        label = str(tmp_path / label) if label == "short.npy" else label
+        outcome = command(capsys, "task=evaluate", f"run={folder}", f"out={out}", *words, f"data.label={label}")
+        assert outcome.status == 1 and said in outcome.error[-1], outcome
+    table = run("table")
+    words = ("data=table", "data.path=table.csv", "data.label=nosuch", f"out={tmp_path / 'scores.csv'}")
+    outcome = command(capsys, "task=score", f"run={table}", *words)
+    assert outcome.status == 1 and "data.label: table.csv has no column 'nosuch'" in outcome.error[-1], outcome
+
+
+def test_a_label_to_draw_of_is_refused_where_there_is_none(run, capsys, tmp_path):
+    folder = run("table")
+    outcome = command(capsys, "task=sample", f"run={folder}", "sample.label=3", f"out={tmp_path / 'x.csv'}")
+    assert outcome.status == 1 and "sample.label: VAE draws samples of no label; leave it out" in outcome.error[-1]
+
+
 def test_labels_that_the_run_never_saw_are_one_line(run, capsys, tmp_path):
     folder = run("array")
     np.savez(tmp_path / "other.npz", x=np.zeros((20, 8, 6), np.uint8), kind=np.arange(20) % 3 + 7)

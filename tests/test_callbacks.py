@@ -164,6 +164,16 @@ def test_averaged_weights_are_what_is_kept_loaded_and_gone_on_from(tmp_path, cap
         assert_same(states[0][part], states[1][part])
 
 
+def test_an_average_is_not_gone_on_from_as_if_it_had_been_trained(tmp_path, capsys):
+    folder = tmp_path / "run"
+    run(config(tmp_path, "callbacks=[weight_averaging]"), folder, command())
+    before = (folder / "last.ckpt").read_bytes()
+    outcome = command_line(capsys, f"resume={folder}", "train.epochs=9", "callbacks=none")
+    assert outcome.status == 1 and "callbacks: " in outcome.error[-1] and "averages its weights" in outcome.error[-1]
+    assert (folder / "last.ckpt").read_bytes() == before
+    assert command_line(capsys, f"resume={folder}", "train.epochs=9").status == 0
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("option", ["weight_averaging", "checkpoints", "early_stopping", "timer"])
 def test_every_model_takes_them(model, option, tmp_path):

@@ -22,6 +22,11 @@ def test_a_phase_that_lasts_is_a_line(soon, capsys):
     assert capsys.readouterr().out == "testing …\n"
 
 
+def test_without_a_stdout_there_is_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert not log.has_bars()
+
+
 def test_a_short_one_is_none(capsys):
     with log.phase("testing"):
         pass

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from helpers import composed
+from helpers import aelab, composed
 from omegaconf import DictConfig, OmegaConf
 
 from aelab.config.build import build
@@ -183,3 +183,11 @@ def test_archives_that_are_none_or_blow_up(tmp_path, monkeypatch):
 def test_mistaken_keys_are_named(overrides, said, tmp_path):
     with pytest.raises(UserError, match=said):
         data(saved(tmp_path / "a.npy", NUMBERS), *overrides.split())
+
+
+@pytest.mark.parametrize("clip", ["[0]", "[1,0]", "[2,2]", "[-1,1,9]"])
+def test_what_values_are_cut_to_is_two_numbers(clip, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    outcome = aelab(capsys, "data=array", f"data.path={tmp_path / 'x.npy'}", f"data.clip={clip}", "logger=csv")
+    assert outcome.status == 1 and len(outcome.error) == 1, outcome
+    assert "data.clip: must be two numbers, [low, high], the second above the first, got" in outcome.error[0]

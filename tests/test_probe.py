@@ -10,7 +10,7 @@ from helpers import composed
 from aelab.config.check import check
 from aelab.data.parts import Split
 from aelab.errors import UserError
-from aelab.results.metrics import Probe, SupportVectors
+from aelab.results.metrics import NearestNeighbours, Probe, SupportVectors
 
 
 def probe_error(x: torch.Tensor, y: torch.Tensor, scale: str) -> float:
@@ -38,6 +38,16 @@ def test_scaling_each_unit_forgets_its_size_and_scaling_all_does_not(code):
 def test_the_code_s_unit_and_mean_do_not_matter(code, scale):
     x, y = code
     assert probe_error(1000 * x + 7, y, scale) == pytest.approx(probe_error(x, y, scale), abs=0.5)
+
+
+def test_one_class_has_no_linear_classifier_and_few_labels_have_fewer_neighbours():
+    mirror = SimpleNamespace(encode=lambda x: -x, training=False, eval=lambda: None)
+    x = torch.randn(20, 3)
+    data = SimpleNamespace(train_for_evaluation=Split(x, torch.zeros(20).long()), test=Split(x, torch.zeros(20).long()))
+    assert Probe(c=1.0, scale="each")(mirror, data) == {}
+    few = data.train_for_evaluation._replace(y=torch.where(torch.arange(20) < 3, 0, -1))
+    data = SimpleNamespace(train_for_evaluation=few, test=data.test)
+    assert NearestNeighbours(neighbours=5)(mirror, data) == {"knn_error": 0.0}
 
 
 def test_another_scale_is_refused():

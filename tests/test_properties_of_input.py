@@ -35,6 +35,7 @@ GIVEN = frozenset({"shape", "n_classes", "seed", "batch_size", "below", "params"
 NODES = ("model", "data", "optimizer", "schedule", "corruption")
 CHOICES = [
     ("model=autoencoder", "optimizer=adamw", "corruption=gaussian", "schedule=steps"),
+    ("model=linear", "optimizer=lbfgs"),
     ("model=vae", "optimizer=lbfgs", "corruption=blocks", "data=curves"),
     ("model=rbm", "optimizer=sgd", "corruption=salt_and_pepper", "data=faces"),
     ("model=top_k", "data=mnist", "corruption=masking", "schedule=cosine"),

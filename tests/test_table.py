@@ -199,6 +199,7 @@ SPOILED = {
     "row numbers": ({"": list(range(N))}, "'' looks like an id"),
     "an id of numbers": ({"user_id": [7 * i * i for i in range(N)]}, "'user_id' looks like an id"),
     "mixed types": ({"size": [*ROWS[:50], *["big"] * 10]}, "'size' mixes numbers and text such as 'big'"),
+    "numbers of three decimals": ({"pay": [f"0.{i:03}" for i in range(N - 1)] + ["abc"]}, "such as 'abc'"),
     "separators of thousands": ({"pay": [f"1,{i:03}.5" for i in range(N)]}, "separators of thousands"),
     "an empty column": ({"nothing": [None] * N}, "'nothing' is empty"),
     "infinite values": ({"x": [1.5] * 59 + [float("inf")]}, "path: .*'x' is infinite in row 59"),

@@ -87,7 +87,7 @@ def test_nothing_that_a_folder_names_is_called(case, door, stranger, capsys):
     (stranger / "config.yaml").write_text(OmegaConf.to_yaml(config))
     before = sorted(stranger.iterdir())
     line = through(door, stranger, capsys)
-    assert line.startswith("resume: " if door == "resume" else "load: ") and "trust=[" in line, line
+    assert line.startswith(f"{door if door in ('load', 'resume') else 'run'}: ") and "trust=[" in line, line
     assert not Path(MARK).exists() and sorted(stranger.iterdir()) == before
 
 

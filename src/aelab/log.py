@@ -125,7 +125,7 @@ def shown() -> bool:
 
 def has_bars() -> bool:
     """Whether a bar can be drawn where stdout goes, and is wanted."""
-    return screen.bars and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return screen.bars and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Screen(logging.Handler):

@@ -67,12 +67,22 @@ class Rising:
         return None if all(a < b for a, b in pairwise(value)) else "in rising order"
 
 
+class Ends:
+    """[low, high]: two numbers, the second above the first."""
+
+    def wrong(self, value: Sequence[float]) -> str | None:
+        return (
+            None if len(value) == 2 and value[0] < value[1] else "two numbers, [low, high], the second above the first"
+        )
+
+
 Count = Annotated[int, Interval(1, MOST)]
 Natural = Annotated[int, Interval(0, MOST)]  # 0, 1, 2, …
 Seed = Annotated[int, Interval(0, 2**32 - 1)]
 AtLeastTwo = Annotated[int, Interval(2, MOST)]  # one has no standard error
 Images = Annotated[int, Interval(1, 1_000_000)]  # of a data set that is made
 Number = Annotated[float, Interval(-LARGEST, LARGEST)]
+Limits = Annotated[list[Number], Ends()]
 Positive = Annotated[float, Interval(0, LARGEST, above=True)]
 Positives = Annotated[list[Positive], Length(1, 1000)]
 NonNegative = Annotated[float, Interval(0, LARGEST)]

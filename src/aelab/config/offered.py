@@ -54,7 +54,7 @@ def wrap_help() -> None:
 
     def wrapped(hydra: Hydra, predicate: Callable[[str], bool], compact: bool = True) -> str:
         text = listed(hydra, predicate, compact)
-        if not sys.stdout.isatty():
+        if sys.stdout is None or not sys.stdout.isatty():
             return text
         width = shutil.get_terminal_size().columns
         lines = (textwrap.fill(line, width, subsequent_indent="  ") for line in text.splitlines())

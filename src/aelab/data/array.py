@@ -16,7 +16,7 @@ from aelab.data.scaling import UNSCALED, Ends, Scale, fit
 from aelab.data.schema import ArraySchema, Missing, is_unit_interval, refuse_infinite, scaled
 from aelab.data.unpacking import too_much
 from aelab.errors import UserError
-from aelab.ranges import Count, Fraction, Natural, Number, Seed, Share
+from aelab.ranges import Count, Fraction, Limits, Natural, Seed, Share
 from aelab.rbm.layer import Layer
 
 BLOCK = 1 << 26  # bytes of float64 that are converted at once
@@ -30,7 +30,7 @@ class Entries(NamedTuple):
     shape: list[Count] | None
     colour: Literal["first", "last"] | None
     scale: Scale | Literal["auto"]
-    clip: list[Number] | None
+    clip: Limits | None
     missing: Missing
     label: str | None
 
@@ -40,7 +40,7 @@ class ArrayData(Data):
 
     def __init__(
         self, path: str, name: str, array: str | None, shape: list[Count] | None,
-        colour: Literal["first", "last"] | None, scale: Scale | Literal["auto"], clip: list[Number] | None,
+        colour: Literal["first", "last"] | None, scale: Scale | Literal["auto"], clip: Limits | None,
         missing: Missing, label: str | None, test: Share, test_path: str | None, test_seed: Seed,
         split_column: str | None, split_index: str | None, group: str | None, stream: str | None,
         validation: Share, train_size: Count | None, labelled: Count | None,

@@ -39,10 +39,11 @@ class Incoming(NamedTuple):
     labels: Callable[[], np.ndarray | None] = lambda: None
 
 
-def incoming(kind: type, node: dict[str, Any], schema: Schema) -> Incoming | None:
+def incoming(kind: type, node: dict[str, Any], schema: Schema, labelled: bool) -> Incoming | None:
     """The rows that the node ``data`` of a config names, all, in their order; None: they are in no file of their own.
 
-    ``kind`` is the class that the node's target names.
+    ``kind`` is the class that the node's target names. ``labelled``: the node's label was named for these very rows,
+    and has to be there; else it is what the run was trained on, and new rows may lack it.
     """
     if not issubclass(kind, TableData | ArrayData | ImageData | RatingData | DocumentData):
         return None
@@ -53,16 +54,16 @@ def incoming(kind: type, node: dict[str, Any], schema: Schema) -> Incoming | Non
         trained = next((words for own, words in TRAINED.items() if isinstance(schema, own)), "arrays or images")
         raise UserError(f"{at} is of another kind than what the run was trained on, {trained}; choose that data=…")
     if issubclass(kind, TableData):
-        return of_table(path, node, at)
+        return of_table(path, node, at, labelled)
     if isinstance(schema, RatingSchema):
         return of_ratings(node, schema, at)
     if isinstance(schema, WordSchema):
         return of_documents(path, node, at)
     assert isinstance(schema, ArraySchema)
-    return of_images(path, node, schema, at) if issubclass(kind, ImageData) else of_array(path, node, at)
+    return of_images(path, node, schema, at) if issubclass(kind, ImageData) else of_array(path, node, at, labelled)
 
 
-def of_table(path: Path, node: dict[str, Any], at: str) -> Incoming:
+def of_table(path: Path, node: dict[str, Any], at: str, labelled: bool) -> Incoming:
     table = read_table(path, Format(node["delimiter"], node["decimal"], node["encoding"], node["missing_words"]), at)
 
     def take(start: int, stop: int) -> "Table":
@@ -70,21 +71,28 @@ def of_table(path: Path, node: dict[str, Any], at: str) -> Incoming:
 
     def labels() -> np.ndarray | None:
         name = node["label"]
+        if name is not None and name not in table.column_names and labelled:
+            raise UserError(f"data.label: {path} has no column {name!r}; it has {', '.join(table.column_names[:9])}")
         return np.array(as_texts(table[name]).to_pylist()) if name in table.column_names else None
 
     return Incoming(len(table), take, at, labels=labels)
 
 
-def of_array(path: Path, node: dict[str, Any], at: str) -> Incoming:
+def of_array(path: Path, node: dict[str, Any], at: str, labelled: bool) -> Incoming:
     array = read_array(path, node["array"], at)
     if array.ndim == 0:
         raise UserError(f"{at} is one number; give an array with a row for each sample")
     name = node["label"]
 
     def labels() -> np.ndarray | None:
-        if name is None or path.suffix != ".npz":
+        inside = path.suffix == ".npz" and not str(name).endswith(".npy")
+        if name is None or not (inside or labelled):
             return None
-        return read_array(path, name, f"data.label: {path}", text=True).astype(str)
+        of = path if inside else Path(name).expanduser()
+        found = read_array(of, name if inside else None, f"data.label: {of}", text=True)
+        if found.shape != array.shape[:1]:
+            raise UserError(f"data.label: {name} has shape {found.shape}, not a label for each of {len(array)} rows")
+        return found.astype(str)
 
     def take(start: int, stop: int) -> np.ndarray:
         if isinstance(array, np.memmap):  # mapped anew: pages that were read before are given back

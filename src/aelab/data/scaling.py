@@ -3,6 +3,7 @@
 Everything is fitted on the training part alone. NaN stands for a missing value and is passed over.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
@@ -78,7 +79,9 @@ def fit(blocks: Iterable[np.ndarray], n: int, how: Scale, fill: bool, levels: fl
             kept.append(block[-seen % step :: step])
             seen += len(block)
     sample = np.concatenate(kept) if ranked else np.empty((0, 0))
-    typical = np.nanmedian(sample, 0) if fill else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a column that is all missing: who fits it refuses that
+        typical = np.nanmedian(sample, 0) if fill else None
     if how == "standard":
         return Scaling(moments.mean, _not_zero(moments.std), None, typical)
     if how == "minmax":

@@ -192,7 +192,7 @@ def present(
         row, column = np.argwhere(gone)[0]
         raise UserError(
             f"{at}: {name(column)} is missing in row {row_number(first, row)}, the first of "
-            f"{int(gone.any(1).sum())} such rows; choose data.missing=fill or data.missing=mask, or mend the file"
+            f"{int(gone.any(1).sum())} such rows; mend the file, or train with data.missing=fill or data.missing=mask"
         )
     assert scaling.typical is not None  # fitted wherever missing values are not refused
     return np.where(gone, scaling.typical, values), torch.from_numpy(~gone) if missing == "mask" else None

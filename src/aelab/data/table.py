@@ -19,7 +19,7 @@ from aelab.data.scaling import Scale, fit
 from aelab.data.schema import Missing, is_unit_interval, scaled
 from aelab.data.table_schema import Category, TableSchema, as_numbers, as_texts, is_number, pyarrow
 from aelab.errors import UserError
-from aelab.ranges import Count, Fraction, Natural, Number, Seed, Share
+from aelab.ranges import Count, Fraction, Limits, Natural, Seed, Share
 from aelab.rbm.layer import Layer
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Columns(NamedTuple):
     numbers: list[str]
     max_categories: int
     scale: Scale
-    clip: list[Number] | None
+    clip: Limits | None
     missing: Missing
     unseen: Literal["other", "refuse"]
     label: str | None
@@ -53,7 +53,7 @@ class TableData(Data):
 
     def __init__(
         self, path: str, name: str, shape: list[Count] | None, columns: list[str] | None, exclude: list[str],
-        categories: list[str], numbers: list[str], max_categories: Count, scale: Scale, clip: list[Number] | None,
+        categories: list[str], numbers: list[str], max_categories: Count, scale: Scale, clip: Limits | None,
         missing: Missing, unseen: Literal["other", "refuse"], label: str | None, delimiter: str | None,
         decimal: str | None, encoding: str, missing_words: list[str], test: Share, test_path: str | None,
         test_seed: Seed, split_column: str | None, split_index: str | None, group: str | None,
@@ -211,8 +211,9 @@ class TableSource(Own):
 
     def kind_of_text(self, name: str, values: "ChunkedArray") -> str:
         texts = [text for text in values.unique().to_pylist() if text is not None]
-        dates, grouped = (sum(bool(p.fullmatch(text)) for text in texts) for p in (DATE, GROUPED))
+        dates = sum(bool(DATE.fullmatch(text)) for text in texts)
         numbers = sum(map(is_number, texts))
+        grouped = sum(bool(GROUPED.fullmatch(text)) for text in texts if not is_number(text))
         if numbers == len(texts):
             return "number"
         if dates > 0.9 * len(texts):

@@ -109,7 +109,8 @@ class TableSchema(Schema):
             if self.missing == "refuse":
                 raise UserError(
                     f"{at}: {column.name!r} is missing in row {row_number(first, int(missing.argmax()))}, the first of "
-                    f"{int(missing.sum())} such rows; choose data.missing=fill or data.missing=mask, or mend the file"
+                    f"{int(missing.sum())} such rows; mend the file, or train with data.missing=fill or "
+                    "data.missing=mask"
                 )
             place[missing] = 0
         elif missing.any():

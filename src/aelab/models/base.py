@@ -186,6 +186,11 @@ class Model(Trained):
         has these."""
         raise UserError(f"run: {type(self).__name__} is no distribution to draw from; take a vae or an rbm, say")
 
+    def refuse_label(self, label: int | None) -> None:
+        """Raise ``UserError`` for a ``label`` to draw samples of: this model has none."""
+        if label is not None:
+            raise UserError(f"sample.label: {type(self).__name__} draws samples of no label; leave it out")
+
     def test_metrics(self, data: Data) -> dict[str, float]:
         """The variant's own figures, without the prefix ``test/``."""
         return {}

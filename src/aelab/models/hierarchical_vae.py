@@ -88,6 +88,7 @@ class HierarchicalVAE(VAE):
     @torch.no_grad()
     def sample(self, n: int, steps: int = 0, label: int | None = None) -> Tensor:
         """The expected input (n, input) of ``n`` draws of z₂ ~ p(z₂) and z₁ ~ p(z₁ | z₂)."""
+        self.refuse_label(label)
         return self.mean(self.output_of_noise(torch.randn(n, self.n_noise, device=self.device)))
 
 

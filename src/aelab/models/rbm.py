@@ -108,6 +108,7 @@ class RBM(ByRule):
 
     def sample(self, n: int, steps: int, label: int | None) -> Tensor:
         """The visible units' means where ``n`` Gibbs chains are that started at noise ``steps`` before."""
+        self.refuse_label(label)
         make = torch.rand if self.visible == "bernoulli" else torch.randn
         v = gibbs_sample(make(n, self.n_input, device=self.device), self.layer(), steps - 1)
         return mean_v_given_h(sample_h_given_v(v, self.layer())[1], self.layer())

@@ -169,6 +169,7 @@ class VAE(Model):
     @torch.no_grad()
     def sample(self, n: int, steps: int = 0, label: int | None = None) -> Tensor:
         """The expected input (n, input) of ``n`` codes drawn from the prior."""
+        self.refuse_label(label)
         return self.decode(self.code_of_noise(torch.randn(n, self.n_code, device=self.device)))
 
     def latent_means(self, x: Tensor) -> Tensor:

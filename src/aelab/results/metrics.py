@@ -141,7 +141,9 @@ class Probe:
 
     def __call__(self, model: Model, data: Data) -> Figures:
         labelled = labelled_codes(model, data)
-        return {} if labelled is None else {"probe_error": self.error(*labelled)}
+        if labelled is None or len(labelled[1].unique()) < 2:
+            return {}
+        return {"probe_error": self.error(*labelled)}
 
     def error(self, x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
         from sklearn.exceptions import ConvergenceWarning
@@ -161,7 +163,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """``knn_error``: errors of the vote of the ``neighbours`` nearest training codes, % of the test set."""
+    """``knn_error``: errors of the vote of the ``neighbours`` nearest training codes, % of the test set.
+
+    Of all of them where there are fewer with a label.
+    """
 
     neighbours: Count
 
@@ -172,7 +177,8 @@ class NearestNeighbours:
         if labelled is None:
             return {}
         x, y, x_test, y_test = (part.cpu() for part in labelled)
-        nearest = KNeighborsClassifier(n_neighbors=self.neighbours, algorithm="brute").fit(x.numpy(), y.numpy())
+        voters = min(self.neighbours, len(x))
+        nearest = KNeighborsClassifier(n_neighbors=voters, algorithm="brute").fit(x.numpy(), y.numpy())
         return {"knn_error": float(class_error(torch.from_numpy(nearest.predict(x_test.numpy())), y_test))}
 
 

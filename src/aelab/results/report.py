@@ -88,7 +88,8 @@ def show(metrics: dict[str, float]) -> None:
 def table_of(metrics: dict[str, float]) -> Table:
     """One line for each of the ``metrics`` that has words."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))  # fits 80 columns whole
-    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(no_wrap=True)  # a narrower screen wraps words, never a figure
     for name, words in LINES.items():
         if name in metrics:
             table.add_row(words, f"{metrics[name]:.4g}", f"[dim]{name}")

@@ -33,7 +33,7 @@ def measure_again(folder: Path, nodes: dict[str, Any], trust: Sequence[str]) -> 
         raise UserError(f"run: {folder} holds no finished run; finish it first, aelab resume={folder}")
     with run_folder.claimed(folder, "run"):
         evaluators = build_evaluators(nodes)
-        model = run_folder.load(folder, cfg.evaluate.weights, trust)
+        model = run_folder.load(folder, cfg.evaluate.weights, trust, "run")
         layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []
         with log.phase(f"reading {cfg.data.name}"):
             data = build_data(cfg, layers)
@@ -66,7 +66,7 @@ def evaluate_again(
     run_folder.refuse_links(folder, "run")
     refuse_strangers({"data": plain(cfg)["data"]}, trust, "run")
     evaluators = build_evaluators(nodes)
-    model = run_folder.load(folder, cfg.evaluate.weights, trust)
+    model = run_folder.load(folder, cfg.evaluate.weights, trust, "run")
     layers = run_folder.read_layers(folder, "run", "below.pt") if (folder / "below.pt").exists() else []
     with log.phase(f"reading {cfg.data.name}"):
         data = build_data(cfg, layers)

@@ -41,7 +41,7 @@ def use(cfg: DictConfig, overrides: list[str]) -> list[str]:
     folder, out = run_folder.last_stage(Path(cfg.run), "run"), Path(cfg.out)
     cfg_of_run = run_folder.read_config(folder, "run")
     refuse_strangers({"data": plain(cfg_of_run)["data"]}, cfg.trust, "run")
-    applied = load(folder, cfg_of_run.evaluate.weights, cfg.trust)
+    applied = load(folder, cfg_of_run.evaluate.weights, cfg.trust, "run")
     rowless = cfg.task in ROWLESS or (cfg.task == "evaluate" and not named(overrides))
     rows = None if rowless else rows_of(cfg, folder, overrides, applied.schema)
     job = Job(applied, rows, folder, cfg)
@@ -55,14 +55,14 @@ def named(overrides: list[str]) -> set[str]:
     return {key for key in typed if key == "data" or key.startswith("data.")}
 
 
-def load(folder: Path, weights: str = "last", trust: Sequence[str] = ()) -> Applied:
+def load(folder: Path, weights: str = "last", trust: Sequence[str] = (), key: str = "load") -> Applied:
     """The model of the run in ``folder``, with what turns rows into its inputs; where that is lost, for tensors only.
 
     Of a chain's folder it is the last stage's.
     """
-    model = run_folder.load(folder, weights, trust)
-    folder = run_folder.last_stage(folder, "load")
-    threshold = run_folder.read_config(folder, "load").data.get("binarize") == "threshold"
+    model = run_folder.load(folder, weights, trust, key)
+    folder = run_folder.last_stage(folder, key)
+    threshold = run_folder.read_config(folder, key).data.get("binarize") == "threshold"
     try:
         return Applied(model, schemas.read(folder, "run"), threshold)
     except UserError as error:
@@ -81,7 +81,8 @@ def rows_of(cfg: DictConfig, folder: Path, overrides: list[str], schema: Schema)
         node = dict(plain(trained))
     for key in keys - {"data"}:
         node[key.removeprefix("data.").split(".")[0]] = plain(cfg.data)[key.removeprefix("data.").split(".")[0]]
-    found = incoming(locate(node, "data"), node, schema)
+    own_label = "data.label" in keys or node.get("path") == trained.get("path")
+    found = incoming(locate(node, "data"), node, schema, own_label)
     if found is not None:
         return found
     data = build(node | {"binarize": "none"}, "data", seed=cfg.seed, batch_size=1, below=[])
@@ -131,7 +132,7 @@ def sample(job: Job, out: Path) -> list[str]:
     if wanted.n < 1 or wanted.steps < 1:
         raise UserError(f"sample: n and steps must be at least 1, got {wanted.n} and {wanted.steps}")
     if isinstance(label, str):
-        known = job.applied.schema.labels or []
+        known = job.applied.schema.labels or [str(i) for i in range(job.applied.schema.n_classes or 0)]
         if label not in known:
             raise UserError(f"sample.label: must be one of {', '.join(known) or 'none'}, got {label}")
         label = known.index(label)
@@ -195,6 +196,9 @@ def numbers_of(job: Job) -> Tensor | None:
     if names is None:
         return torch.as_tensor(labels, dtype=torch.int64)
     known = {name: number for number, name in enumerate(names)}
+    for row, label in enumerate(labels.tolist(), 1):
+        if label is None:
+            raise UserError(f"{job.rows.at}: row {row} has no label; fill it in, or say data.label=null to do without")
     words = texts(labels).tolist()
     for label in words:
         if label not in known:

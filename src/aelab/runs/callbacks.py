@@ -18,6 +18,15 @@ AUTOMATIC = (
 )  # fmt: skip
 
 
+def refuse_to_lose_the_average(checkpoint: dict[str, Any], built: list[Callback], folder: Path) -> None:
+    """Raise ``UserError`` where a ``checkpoint``'s weights are an average and no callback knows those behind it."""
+    if "current_model_state" in checkpoint and not any(isinstance(one, theirs.WeightAveraging) for one in built):
+        raise UserError(
+            f"callbacks: {folder} averages its weights, and would go on from the average as if it had been trained; "
+            "leave callbacks as they are, or begin another run with start_from="
+        )
+
+
 def build_callbacks(nodes: dict[str, Any], folder: Path) -> list[Callback]:
     """The callback of every node that is not null; what they save goes to ``folder``/checkpoints if it has no place."""
     built = []

@@ -63,7 +63,8 @@ def run_chain(cfg: DictConfig, folder: Path, command: Command) -> dict[str, floa
     chosen = f"chain={command.choices['chain']}"
     plans = plan(cfg, command.choices, lambda: compose([*command.own_configs, chosen])["chain"])
     sources = Sources()
-    kinds = [kind for kind in cfg.chain.stages if cfg.chain[kind].get("like") is None]
+    nodes = plain(cfg.chain)
+    kinds = {kind: nodes[kind] for kind in nodes["stages"] if nodes[kind].get("like") is None}
     refuse_what_reaches_no_stage([*command.given, *of_experiment(cfg, command)], command.choices["chain"], kinds)
     for number, stage in enumerate(plans):
         with speaking_of(stage):

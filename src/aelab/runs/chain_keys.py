@@ -16,6 +16,7 @@ OF_ORDINARY_RUNS = {  # beside a chain they reach no stage, since
     "below": "each stands on the one before it",
     "start_from": "each starts from what it stands on; give start_from to the run that is to be fine-tuned, alone",
 }
+WIDTHS = ("model.n_code", "model.n_hidden")  # each layer's is taken from chain.widths
 WORDS: dict[Any, str] = {
     str: "text",
     str | None: "text or null",
@@ -112,8 +113,8 @@ def check_single(chain: dict[str, Any], names: list[str]) -> None:
             raise UserError(f"chain.{key}: there is no such stage; there are {', '.join(names)}")
 
 
-def refuse_what_reaches_no_stage(given: list[str], chain: str, stages: list[str]) -> None:
-    """Raise ``UserError`` for an override, typed or of an experiment, of what each stage has for itself."""
+def refuse_what_reaches_no_stage(given: list[str], chain: str, stages: dict[str, dict[str, Any]]) -> None:
+    """Raise ``UserError`` for an override, typed or of an experiment, of what each of ``stages`` has for itself."""
     for override in given:
         word = override.lstrip("+~").partition("=")[0]
         group, _, package = word.partition("@")
@@ -125,5 +126,16 @@ def refuse_what_reaches_no_stage(given: list[str], chain: str, stages: list[str]
         path = place_of(override)
         is_group = "/" in word or "@" in word or "." not in word
         prefix = f"{group}@" if is_group else ""
-        keys = " or ".join(f"{prefix}chain.{stage}.{path}" for stage in stages)
+        having = [stage for stage, node in stages.items() if is_group or path in keys_of(node)]
+        keys = " or ".join(f"{prefix}chain.{stage}.{path}" for stage in having or stages)
+        if path in WIDTHS:
+            keys = "chain.widths=[…], which ends with the code's"
         raise UserError(f"{word}: beside chain={chain} it reaches no stage, for each has its own; say {keys}")
+
+
+def keys_of(node: dict[str, Any]) -> set[str]:
+    """The dotted keys below a stage's node, nodes and values."""
+    found: set[str] = set()
+    for key, value in node.items():
+        found |= {key, *(f"{key}.{below}" for below in (keys_of(value) if isinstance(value, dict) else ()))}
+    return found

@@ -161,25 +161,25 @@ def read_checkpoint(folder: str | Path, weights: str, key: str) -> dict[str, Any
     return checkpoint
 
 
-def load(folder: str | Path, weights: str = "last", trust: Sequence[str] = ()) -> "Model":
+def load(folder: str | Path, weights: str = "last", trust: Sequence[str] = (), key: str = "load") -> "Model":
     """The model of a finished (or stopped) run, in evaluation mode on the CPU, ready to encode, decode, reconstruct.
 
     Of a chain's folder it is the last stage's. ``weights`` is ``"last"`` or ``"best"``. Of code that is not aelab's
     only that of the packages in ``trust`` is run. Raises ``UserError`` for a folder that is no run's, a model of other
-    code, a damaged checkpoint, or weights of another model.
+    code, a damaged checkpoint, or weights of another model; it names ``key``.
     """
     from aelab.config.build import build, build_model
 
-    folder = last_stage(folder, "load")
-    cfg = read_config(folder, "load")
-    refuse_strangers({name: plain(cfg)[name] for name in ("model", "corruption")}, trust, "load")
-    checkpoint = read_checkpoint(folder, weights, "load")
-    layers = read_layers(folder, "load", "below.pt") if (Path(folder) / "below.pt").exists() else []
+    folder = last_stage(folder, key)
+    cfg = read_config(folder, key)
+    refuse_strangers({name: plain(cfg)[name] for name in ("model", "corruption")}, trust, key)
+    checkpoint = read_checkpoint(folder, weights, key)
+    layers = read_layers(folder, key, "below.pt") if (Path(folder) / "below.pt").exists() else []
     about = checkpoint["aelab"]
     model = build_model(cfg.model, tuple(about["shape"]), layers, about["n_classes"])
     model.corruption = build(cfg.corruption, "corruption")
     model.categories = tuple(about["categories"])
-    put_weights(model, checkpoint, f"load: {folder}")
+    put_weights(model, checkpoint, f"{key}: {folder}")
     return model.eval()
 
 

@@ -117,7 +117,7 @@ def figures_of_merit(metrics: dict[str, float]) -> Section:
 
 def live(folder: Path, trust: Sequence[str]) -> Section | None:
     """The decoder, PCA's plane and the Gibbs chain, where the page can compute them."""
-    model, data = run_folder.load(folder, trust=trust), data_of(folder, trust)
+    model, data = run_folder.load(folder, trust=trust, key="run"), data_of(folder, trust)
     parts = [decoder_part(model, data), chain_part(model, data)]
     parts += [pca_part(data)] if parts[0] is not None else []
     words = "The weights are in this page: what is shown is computed here, without a network."

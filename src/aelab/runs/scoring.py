@@ -140,6 +140,7 @@ def against_labels(scores: np.ndarray, labels: np.ndarray | None, outlier: str |
     outlier = str(names[counts.argmin()]) if outlier is None else str(outlier)
     strange = labels.astype(str) == outlier
     if not 0 < strange.sum() < len(strange):
-        raise UserError(f"score.outlier: {outlier!r} must be the label of some rows, of {', '.join(names[:9])}")
+        there = ", ".join(names[:9])
+        raise UserError(f"score.outlier: {outlier!r} must be the label of some rows and not of all; there are {there}")
     auc, precision = roc_auc_score(strange, scores), average_precision_score(strange, scores)
     return [f"label {outlier!r}, {int(strange.sum())} rows: ROC-AUC {auc:.4f}, average precision {precision:.4f}"]

@@ -85,7 +85,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     from aelab.results.directions import mode_of
     from aelab.results.evaluation import build_evaluators, of_epochs
     from aelab.results.report import refuse_misspelt
-    from aelab.runs.callbacks import build_callbacks, refusal
+    from aelab.runs.callbacks import build_callbacks, refusal, refuse_to_lose_the_average
     from aelab.runs.checkpoint import EpochEnd
     from aelab.runs.evaluations import while_training
     from aelab.runs.progress import Clock, Told
@@ -106,6 +106,8 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     mode = mode_of(cfg.train.monitor, cfg.train.mode)
     ends = EpochEnd(folder, cfg.train.monitor, mode, text, of_epochs(cfg.objective, evaluators))
     more = while_training(evaluators) + build_callbacks(cfg.callbacks, folder)
+    if checkpoint is not None:
+        refuse_to_lose_the_average(checkpoint, more, folder)
     alone_logs = all(getattr(one, "logs_nothing", False) for one in more)  # the model, and nobody else
     if alone_logs and ends.of_validation - {"val/loss"}:
         ends.miss(model.names_validated(data), "val/")

@@ -1,5 +1,6 @@
 """The sheet that every figure is drawn on: what it shows and whose it is on top, below that pictures or plots."""
 
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,12 +87,14 @@ class Sheet(Figure):
 
 def save(figure: Figure, path: Path, kind: Literal["png", "pdf", "svg"], dpi: int) -> None:
     """Write a figure; a PNG is drawn once and not squeezed as hard as matplotlib does, in half of its time."""
-    if kind != "png":
-        figure.savefig(path, format=kind, dpi=dpi)
-        return
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a person's name in a script that the font lacks
+        if kind != "png":
+            figure.savefig(path, format=kind, dpi=dpi)
+            return
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image.save(path, format="png", dpi=(dpi, dpi), compress_type=zlib.Z_RLE)
 
