@@ -91,6 +91,10 @@ pytestmark = quick
         ("model=autoencoder", "say model@chain.rbm.model or model@chain.finetune.model"),
         ("model/network=conv", "say model/network@chain.rbm.model.network or "),
         ("train.epochs=100", "train.epochs: beside chain=deep_autoencoder it reaches no stage"),
+        (
+            "chain.rbm.first.train.epochs=3",
+            "chain.rbm.first.train: the chain's file does not say it; put a + before the",
+        ),
         ("model.n_code=3", "it reaches no stage, for each has its own; say chain.widths=[…]"),
         ("model.code=linear", "for each has its own; say chain.finetune.model.code"),
         ("train.epochs=7", "say chain.rbm.train.epochs or chain.finetune.train.epochs"),

@@ -15,6 +15,8 @@ GROUP = "GROUP=VALUE: the option of a group is one of its names, see aelab --hel
 SHOW = "aelab --cfg job shows every key"
 KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
+FREE = re.compile(r"chain\.\w+\.(for_each|first|last)\.")  # below these any key of a stage may be said
+
 
 def one_line(error: BaseException) -> str | None:
     """The line for ``error``; None for a fault of ours, whose traceback is wanted."""
@@ -60,6 +62,8 @@ def of_config(error: OmegaConfBaseException) -> str:
     if "raised while resolving interpolation: " in text:  # the resolver's own words
         text = text.partition("interpolation: ")[2].strip("\"'")
     if re.match(r"Key .* (is not in struct|not in )", text):
+        if FREE.match(str(key)):
+            return f"{key}: the chain's file does not say it; put a + before the override to add it"
         return f"{key}: no such key{suggest(str(error.key), _keys(error.parent_node))}"
     return f"{key}: {text[0].lower()}{text[1:]}; {SHOW}"
 
