@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 import aelab
 from aelab import files
+from aelab.errors import UserError
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 QUICK = ("logger=csv", "train.epochs=1", "train.batch_size=64", "data.train_size=128", "evaluate.probe.c=0.01")
@@ -149,7 +150,10 @@ def test_its_folder_is_a_stranger_s_to_whoever_does_not_trust_it(example, capsys
     assert type(run.model.model).__name__ == "Short"
     with pytest.raises(aelab.UserError, match=r"calls mypkg.short.Short at model._target_.*trust=\[mypkg\]"):
         aelab.load("outputs/short")
-    assert type(aelab.load("outputs/short", trust=["mypkg"]).model).__name__ == "Short"
+    for trust in (["mypkg"], "mypkg"):
+        assert type(aelab.load("outputs/short", trust=trust).model).__name__ == "Short"
+    with pytest.raises(UserError, match=r"^overrides: expected a list of them, got the text 'seed=1'"):
+        aelab.compose("seed=1")
     refused = command_line(capsys, "resume=outputs/short", "train.epochs=2")
     assert refused.status == 1 and "trust=[mypkg]" in refused.error[-1]
     assert command_line(capsys, "resume=outputs/short", "train.epochs=2", "trust=[mypkg]").status == 0

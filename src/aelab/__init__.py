@@ -39,4 +39,4 @@ def load(folder: str | Path, weights: str = "last", trust: Sequence[str] = ()) -
     """
     from aelab.runs.applying import load
 
-    return load(Path(folder), weights, trust)
+    return load(Path(folder), weights, [trust] if isinstance(trust, str) else trust)

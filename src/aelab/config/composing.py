@@ -20,6 +20,8 @@ from aelab.errors import UserError
 @contextmanager
 def composed(overrides: Sequence[str], config_dir: str | Path | None = None) -> Iterator[DictConfig]:
     """Inside, Hydra stands as in the command, and knows this config; what it was before comes back."""
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: expected a list of them, got the text {overrides!r}; say [{overrides!r}]")
     register()
     refuse_none(overrides)
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
