@@ -189,7 +189,7 @@ OUT_OF_RANGE = {
         ("schedule.milestones", [0.9, 0.1], "in rising order"),
     ],
     ("model=rbm", "evaluate=[likelihood,label_spreading]"): [
-        ("evaluate.likelihood.exact", True, ""),
+        ("evaluate.likelihood.exact", True, "expected int or False, got True"),
         ("evaluate.label_spreading.alpha", 0, "(0, 1)"),
     ],
     ("optimizer=lbfgs",): [

@@ -157,7 +157,7 @@ def _is_a(value: Any, hint: Any) -> bool:
     if isinstance(value, dict) and TARGET in value:  # a node: what it makes is seen when it is made
         return not _is_plain(hint)
     if origin is Literal:
-        return value in typing.get_args(hint) and not isinstance(value, bool)
+        return any(value == name and type(value) is type(name) for name in typing.get_args(hint))  # True is no 1
     if hint in (int, float):
         return isinstance(value, (int, hint)) and not isinstance(value, bool) and value == value
     if origin in (list, tuple, dict):
@@ -176,7 +176,7 @@ def _describe(hint: Any) -> str:
     if origin is Annotated:
         return _describe(args[0])
     if origin is Literal:
-        return "one of " + ", ".join(map(str, args))
+        return ("one of " if len(args) > 1 else "") + ", ".join(map(str, args))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_describe(arm) for arm in [arm for arm in args if _is_plain(arm)] or args)
     if origin is tuple:

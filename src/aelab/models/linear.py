@@ -32,7 +32,7 @@ class Linear(Model):
         self.start = start
         self.register_buffer("center", torch.zeros(self.n_input))
         self.down = nn.Parameter(nn.init.orthogonal_(torch.empty(n_code, self.n_input)))
-        self.up = None if tied else nn.Parameter(self.down.detach().t().contiguous())
+        self.up = None if tied else nn.Parameter(self.down.detach().t().clone(memory_format=torch.contiguous_format))
 
     @property
     def span(self) -> Tensor:
