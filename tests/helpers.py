@@ -68,8 +68,8 @@ BESIDE = {
     "data=convex": ["data.source.n_train=80", "data.source.n_test=20"],
     "data=mnist_variation": ["data.source.n_train=80", "data.source.n_test=20"],
     **{
-        f"experiment=vincent2010_{name}": ["data.source.n_train=80", "data.source.n_test=20"]
-        for name in ("basic", "rotated", "background", "rectangles", "convex")
+        f"experiment={path.stem}": ["data.source.n_train=80", "data.source.n_test=20"]
+        for path in (CONF / "experiment").glob("vincent2010_*.yaml")
     },
     "callbacks=learning_rate": ["logger=wandb"],  # somebody has to be told of it
 }
