@@ -415,7 +415,7 @@ def test_labels_of_new_rows_count_where_they_are_named_and_must_be_there(run, ca
     assert "test/knn_error" not in json.loads(out.read_text())
     for label, said in {
         "none.npy": "data.label: none.npy does not exist",
-        "short.npy": "not a label for each of",
+        "short.npy": "not a value for each of",
     }.items():
         label = str(tmp_path / label) if label == "short.npy" else label
         outcome = command(capsys, "task=evaluate", f"run={folder}", f"out={out}", *words, f"data.label={label}")

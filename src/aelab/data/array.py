@@ -80,12 +80,7 @@ class ArraySource(Own):
         return len(self.array)
 
     def column(self, name: str, key: str) -> np.ndarray:
-        inside = self.path.suffix == ".npz" and not name.endswith(".npy")
-        path = self.path if inside else Path(name).expanduser()
-        values = read_array(path, name if inside else None, f"{key}: {path}", text=True)
-        if values.shape != (len(self),):
-            raise UserError(f"{key}: {name} has shape {values.shape}, not a value for each of the {len(self)} rows")
-        return np.asarray(values)
+        return read_column(self.path, name, len(self), key)
 
     def labels(self) -> np.ndarray | None:
         return None if self.entries.label is None else self.column(self.entries.label, "data.label")
@@ -138,6 +133,21 @@ class ArraySource(Own):
         for _, block in self.blocks(rows):
             ends.add(block.reshape(len(block), -1))
         return "none" if np.nanmin(ends.low) >= 0 and np.nanmax(ends.high) <= 1 else "standard"
+
+
+def read_column(path: Path, name: str, n: int, key: str) -> np.ndarray:
+    """A value for each of ``n`` rows: the array ``name`` in the .npz file ``path``, or the .npy file that it names."""
+    inside = is_inside(path, name)
+    file = path if inside else Path(name).expanduser()
+    values = read_array(file, name if inside else None, f"{key}: {file}", text=True)
+    if values.shape != (n,):
+        raise UserError(f"{key}: {name} has shape {values.shape}, not a value for each of the {n} rows")
+    return np.asarray(values)
+
+
+def is_inside(path: Path, name: str) -> bool:
+    """Whether ``name`` is an array in the file ``path``, and no file of its own."""
+    return path.suffix == ".npz" and not name.endswith(".npy")
 
 
 def read_array(path: Path, name: str | None, at: str, text: bool = False) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aelab.data.array import ArrayData, read_array
+from aelab.data.array import ArrayData, is_inside, read_array, read_column
 from aelab.data.delimited import Format, read_table
 from aelab.data.documents import Chosen, DocumentData, WordSchema, read_documents
 from aelab.data.images import ImageData, image_files, pair, read_image
@@ -85,14 +85,9 @@ def of_array(path: Path, node: dict[str, Any], at: str, labelled: bool) -> Incom
     name = node["label"]
 
     def labels() -> np.ndarray | None:
-        inside = path.suffix == ".npz" and not str(name).endswith(".npy")
-        if name is None or not (inside or labelled):
+        if name is None or not (labelled or is_inside(path, name)):
             return None
-        of = path if inside else Path(name).expanduser()
-        found = read_array(of, name if inside else None, f"data.label: {of}", text=True)
-        if found.shape != array.shape[:1]:
-            raise UserError(f"data.label: {name} has shape {found.shape}, not a label for each of {len(array)} rows")
-        return found.astype(str)
+        return read_column(path, name, len(array), "data.label").astype(str)
 
     def take(start: int, stop: int) -> np.ndarray:
         if isinstance(array, np.memmap):  # mapped anew: pages that were read before are given back

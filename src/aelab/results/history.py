@@ -221,14 +221,11 @@ def page(
     ``pictures``: name of an experiment → the figure of a run of it. ``sweeps`` come after the papers of their year,
     each with its folder.
     """
-    told = [
-        (
-            paper.year,
-            _of_paper(paper, measured, pictures.get(paper.name), [p for p in papers if p.beside == paper.name]),
-        )
-        for paper in papers
-        if not paper.beside
-    ]
+    told = []
+    for paper in papers:
+        if not paper.beside:
+            beside = [other for other in papers if other.beside == paper.name]
+            told.append((paper.year, _of_paper(paper, measured, pictures.get(paper.name), beside)))
     told += [(study.year, _of_study(study, folder)) for study, folder in sweeps]
     sections = [Section("Then and now", table=Table(*_overview(papers, measured)))]
     sections += [section for _, section in sorted(told, key=lambda one: one[0])]

@@ -14,7 +14,7 @@ from aelab.models.base import Model
 from aelab.ranges import Count, Inside
 from aelab.results.metrics import codes
 
-ITERATIONS = 200  # of the spreading; after these the labels of MNIST's 60,000 codes stay what they are
+ITERATIONS = 200  # of the spreading, at most
 
 
 @dataclass(frozen=True)
