@@ -119,10 +119,21 @@ def test_checkpoints_are_saved_at_the_right_updates(model, tmp_path):
 
 
 def test_early_stopping_by_a_metric_that_is_not_there_is_one_line(tmp_path, capsys):
-    words = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/los", "logger=csv", "train.epochs=1")
-    outcome = command_line(capsys, *words, f"hydra.run.dir={tmp_path / 'run'}")
-    assert outcome.status == 1
-    assert len(outcome.error) == 1 and re.match(r"aelab: callbacks: .*val/los", outcome.error[0])
+    """Of the validation set before anything is written, of training after the first epoch."""
+    key, folder = "callbacks.early_stopping.monitor", tmp_path / "run"
+    for name in ("val/los", "val_loss", "train/los"):
+        words = ("callbacks=early_stopping", f"{key}={name}", "logger=csv", "train.epochs=1")
+        outcome = command_line(capsys, *words, f"hydra.run.dir={folder}")
+        assert outcome.status == 1 and len(outcome.error) == 1
+        said = "callbacks: .*train/los" if name == "train/los" else f"{key}: this model logs no {name}; .* val/loss"
+        assert re.match(f"aelab: {said}", outcome.error[0])
+        assert (folder / "config.yaml").exists() == (name == "train/los")
+
+
+def test_what_a_callback_can_do_without_is_not_missed(tmp_path, capsys):
+    node = "{_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:val/mine,strict:false}"
+    words = ("logger=csv", "train.epochs=1", f"+callbacks.mine={node}")
+    assert command_line(capsys, *words, f"hydra.run.dir={tmp_path / 'run'}").status == 0
 
 
 def test_a_timer_ends_a_run_that_then_goes_on(tmp_path, capsys):

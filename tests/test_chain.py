@@ -144,6 +144,16 @@ KNN = "evaluate.knn={_target_:aelab.results.metrics.NearestNeighbours,neighbours
 
 
 @quick
+def test_the_objective_is_one_of_the_last_stage_alone(capsys, tmp_path):
+    """The layers below a classifier know no errors."""
+    words = ("chain=stacked_denoising", *(word for word in TINY if not word.startswith("chain")))
+    where = (f"chain.store='{tmp_path / 'store'}'", f"hydra.run.dir='{tmp_path / 'chain'}'")
+    sizes = ("chain.widths=[5]", "chain.layer.train.epochs=1", "chain.finetune.train.epochs=1")
+    outcome = run_command(capsys, *words, *where, *sizes, "objective=val/class_error")
+    assert outcome.status == 0, outcome.error
+    assert "val/class_error" in files.read_json(tmp_path / "chain" / "metrics.json")
+
+
 def test_another_evaluation_measures_again_and_trains_nothing(capsys, tmp_path, monkeypatch):
     first = run_tiny(capsys, tmp_path)
     weights_before = {name: (first.stage(name) / "last.ckpt").read_bytes() for name in first.found()}

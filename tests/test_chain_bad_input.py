@@ -32,6 +32,10 @@ pytestmark = quick
         ("chain.widths=[99999999999999999999]", "stage rbm1: chain.widths: must be at least 1 and at most"),
         ("chain.rbm.for_each.model.n_hidden=[]", "chain.rbm.for_each.model.n_hidden: expected a list"),
         ("model@chain.rbm.model=vae", "chain.rbm.for_each: this stage has no model.n_hidden"),
+        # what epochs are compared by
+        ("chain.finetune.train.monitor=val/los", "stage finetune: chain.finetune.train.monitor: this model logs no"),
+        ("chain.rbm.train.monitor=val_loss", "stage rbm1: chain.rbm.train.monitor: this model logs no val_loss; take"),
+        ("objective=val/los", "stage finetune: objective: this model logs no val/los; take one of val/loss"),
         # keys of a chain and of its stages
         ("chain.epochs=3", "chain.epochs: "),
         ("++chain.epochs=3", "chain.epochs: no such key"),
@@ -111,6 +115,14 @@ pytestmark = quick
 def test_refused_before_anything_runs(capsys, tmp_path, given, line):
     outcome = run_tiny(capsys, tmp_path, given).outcome
     assert_one_line(outcome, line)
+    assert not (tmp_path / "store").exists(), "a stage was begun"
+
+
+def test_what_a_stages_callback_looks_at_is_missed_at_once(capsys, tmp_path):
+    key = "chain.finetune.callbacks.early_stopping.monitor"
+    chosen = "callbacks@chain.finetune.callbacks=early_stopping"
+    outcome = run_tiny(capsys, tmp_path, chosen, f"{key}=val/los").outcome
+    assert_one_line(outcome, f"stage finetune: {key}: this model logs no val/los; take one of val/loss")
     assert not (tmp_path / "store").exists(), "a stage was begun"
 
 

@@ -117,7 +117,7 @@ def momentum_ascent_(
 def _autocast(x: Tensor) -> torch.dtype | None:
     """The lower precision that products of ``x`` are to be taken in; None outside autocast, and for other types."""
     device = x.device.type
-    on = x.dtype == torch.float32 and torch.is_autocast_enabled(device)
+    on = x.dtype == torch.float32 and not x.is_meta and torch.is_autocast_enabled(device)
     return torch.get_autocast_dtype(device) if on else None
 
 

@@ -31,7 +31,7 @@ class SamplesOverTime(Callback):
     checkpoint, so a resumed run has those of its first part too. Training draws no other numbers with it than without.
     """
 
-    logs_nothing = True
+    validates_nothing = True
 
     def __init__(self, epochs: Count, n: Count, steps: Count):
         self.epochs, self.n, self.steps = epochs, n, steps

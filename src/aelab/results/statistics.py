@@ -91,6 +91,8 @@ def outputs_of(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Tensor]]
 class Statistics(Callback):
     """As each epoch begins, the statistics of the first training samples; the first row is that of the start itself."""
 
+    validates_nothing = True
+
     def on_train_epoch_start(self, trainer: pl.Trainer, model: Any) -> None:
         measured = layer_statistics(model, next(data_of(trainer).train_for_evaluation.batches()))
         self.row = {f"{PREFIX}{layer}/{n}": v for layer, s in measured.items() for n, v in s._asdict().items()}

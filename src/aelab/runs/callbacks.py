@@ -27,9 +27,9 @@ def refuse_to_lose_the_average(checkpoint: dict[str, Any], built: list[Callback]
         )
 
 
-def build_callbacks(nodes: dict[str, Any], folder: Path) -> list[Callback]:
+def build_callbacks(nodes: dict[str, Any], folder: Path) -> dict[str, Callback]:
     """The callback of every node that is not null; what they save goes to ``folder``/checkpoints if it has no place."""
-    built = []
+    built = {}
     for name, node in nodes.items():
         if node is None:
             continue
@@ -49,7 +49,7 @@ def build_callbacks(nodes: dict[str, Any], folder: Path) -> list[Callback]:
             if file.is_absolute() or ".." in file.parts:
                 raise UserError(f"{key}.filename: {file} leads out of the run folder; give a name, or a dirpath too")
             callback.dirpath = str(folder / "checkpoints")
-        built.append(callback)
+        built[name] = callback
     return built
 
 

@@ -24,7 +24,7 @@ from aelab.results import report
 from aelab.runs import folder as run_folder
 from aelab.runs import second_store, stages
 from aelab.runs.chain_keys import of_run, own_groups, refuse_what_reaches_no_stage
-from aelab.runs.plan import Plan, plan
+from aelab.runs.plan import Plan, main_of, plan
 from aelab.runs.precision import settle
 from aelab.runs.stages import Stage, Wanted
 from aelab.runs.unused import refuse_unused, without_unused
@@ -127,11 +127,6 @@ def warn_of_other_machines(store: Path) -> None:
             f"chain.store: {store} is on a file system ({reason}) whose locks hold on this machine only: where other "
             "machines use it at the same time give each a store of its own, and chain.also=THIS_ONE to read it"
         )
-
-
-def main_of(plans: list[Plan]) -> str:
-    """The name of the stage that the chain is about: the last one that is not only compared with."""
-    return [p.name for p in plans if not p.baseline][-1]
 
 
 def wanted_of(

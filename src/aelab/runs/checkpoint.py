@@ -3,7 +3,6 @@
 import math
 import os
 import time
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from aelab import files, log, signals
 from aelab.errors import UserError
 from aelab.results.directions import Mode
 from aelab.runs import folder as run_folder
+from aelab.runs.compared import Compared, miss
 from aelab.runs.epochs import Epochs, Row, rows_of
 from aelab.runs.folder import write_history
 
@@ -27,12 +27,12 @@ class EpochEnd(Checkpoint):
     A checkpoint is saved only when every weight is finite, so last.ckpt is always one to go on from. The rows are part
     of the checkpoint: a resumed run's history is that of an unbroken one. Before the first of them the folder is given
     ``settings``, the config.yaml of the run as it goes on: a run that is refused before has changed nothing. A metric
-    that epochs are compared by, or a sweep's runs (the ``objective``), is missed here and not when training is over.
+    that is ``compared`` by is missed here and not when training is over.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str, objective: Sequence[str]):
+    def __init__(self, folder: Path, monitor: str, mode: Mode, settings: str, compared: Compared):
         self.folder, self.monitor, self.mode, self.settings = folder, monitor, mode, settings
-        self.watching = {"train.monitor": [monitor], "objective": objective}
+        self.compared = compared
         self.epochs = Epochs()
         self.best = math.inf if mode == "min" else -math.inf
         self.best_epoch: int | None = None
@@ -40,22 +40,9 @@ class EpochEnd(Checkpoint):
         self.synced = time.monotonic()
 
     @property
-    def of_validation(self) -> set[str]:
-        """The metrics of the validation set that are compared by."""
-        return {name for names in self.watching.values() for name in names if name.startswith("val/")}
-
-    @property
     def rows(self) -> list[Row]:
         """The metrics of each epoch so far."""
         return self.epochs.rows
-
-    def miss(self, logged: Collection[str], prefix: str = "") -> None:
-        """Raise ``UserError`` for a metric that is compared by, begins with ``prefix``, and is not ``logged``."""
-        for key, names in self.watching.items():
-            for name in names:
-                if name.startswith(prefix) and name not in logged:
-                    known = ", ".join(sorted(m for m in logged if m.startswith("val/")))
-                    raise UserError(f"{key}: this model logs no {name}; take one of {known}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"table": self.epochs.table, "best": self.best, "best_epoch": self.best_epoch, "monitor": self.watched}
@@ -76,7 +63,7 @@ class EpochEnd(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.miss(metrics)
+        miss(self.compared, metrics)
         for name, weight in model.state_dict().items():
             if not bool(torch.isfinite(weight).all()):
                 raise UserError(

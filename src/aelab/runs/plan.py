@@ -104,7 +104,15 @@ def plan(cfg: DictConfig, choices: dict[str, Any], declared: Callable[[], Iterab
     if not any(not p.baseline for p in plans):
         raise UserError("chain.stages: no stage is left, each is left out by its own when, or a baseline")
     check_single(chain, [p.name for p in plans])
+    for stage in plans:
+        if stage.name != main_of(plans):
+            stage.config["objective"] = stage.config["train"]["monitor"]  # what a sweep compares is no matter of theirs
     return plans
+
+
+def main_of(plans: list[Plan]) -> str:
+    """The name of the stage that the chain is about: the last one that is not only compared with."""
+    return [p.name for p in plans if not p.baseline][-1]
 
 
 def repeated(

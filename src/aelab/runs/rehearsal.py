@@ -28,6 +28,8 @@ from aelab.rbm.layer import Layer
 from aelab.results.evaluation import build_evaluators
 from aelab.runs.assembly import build_data, build_in_training, training_of
 from aelab.runs.callbacks import build_callbacks
+from aelab.runs.compared import compared_of, miss_before, monitored_by
+from aelab.runs.evaluations import while_training
 from aelab.runs.plan import Plan
 from aelab.runs.sources import Sources
 from aelab.runs.train import check_devices
@@ -55,8 +57,7 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             cfg = OmegaConf.create(plan.config)
             check(cfg)
             check_devices(cfg)
-            build_callbacks(cfg.callbacks, folder)
-            build_evaluators(cfg.evaluate)
+            callbacks, evaluators = build_callbacks(cfg.callbacks, folder), build_evaluators(cfg.evaluate)
             node = plain(cfg.data)
             asked = json.dumps([node, cfg.seed, cfg.train.batch_size])
             if asked not in split:
@@ -71,6 +72,11 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
                 continue
             data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
             model = on_meta(plan, cfg, data, layers)
+            if model is not None:
+                compared = {**compared_of(cfg, evaluators), **monitored_by(callbacks)}
+                with suppress(RuntimeError):  # as in on_meta
+                    others = [*while_training(evaluators), *callbacks.values()]
+                    miss_before(compared, model, without_numbers(data), others)
             layers_of[plan.name] = None if model is None else layers_without_numbers(model)
             if plan.name in above and layers_of[plan.name] == []:
                 assert model is not None
@@ -93,6 +99,13 @@ def layers_without_numbers(model: Model) -> list[Layer] | None:
         return model.learned_layers()
     except NotImplementedError:  # torch's word for a tensor on ``meta`` that is asked for its numbers
         return None
+
+
+def without_numbers(data: Data) -> Data:
+    """``data`` with the shapes of its sets alone."""
+    data = copy.copy(data)
+    data.train, data.val, data.test = (part.to("meta") for part in (data.train, data.val, data.test))
+    return data
 
 
 def standing_on(layers: list[Layer], data: Data) -> Data:

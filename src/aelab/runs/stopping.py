@@ -15,6 +15,8 @@ class EarlyStopping(callbacks.EarlyStopping):
     A run that stopped stays stopped when it is resumed, unless it is given more patience.
     """
 
+    validates_nothing = True
+
     def __init__(self, monitor: str, mode: Literal["auto", "min", "max"], patience: Count, min_delta: NonNegative):
         super().__init__(monitor, mode=mode_of(monitor, mode), patience=patience, min_delta=min_delta)
 

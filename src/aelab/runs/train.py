@@ -83,10 +83,11 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
         import torch
 
     from aelab.results.directions import mode_of
-    from aelab.results.evaluation import build_evaluators, of_epochs
+    from aelab.results.evaluation import build_evaluators
     from aelab.results.report import refuse_misspelt
     from aelab.runs.callbacks import build_callbacks, refusal, refuse_to_lose_the_average
     from aelab.runs.checkpoint import EpochEnd
+    from aelab.runs.compared import compared_of, miss_before, monitored_by
     from aelab.runs.evaluations import while_training
     from aelab.runs.progress import Clock, Told
     from aelab.watch import loggers as watch
@@ -104,13 +105,13 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     settings = plain(cfg)
     text = OmegaConf.to_yaml({**settings, "resume": None})
     mode = mode_of(cfg.train.monitor, cfg.train.mode)
-    ends = EpochEnd(folder, cfg.train.monitor, mode, text, of_epochs(cfg.objective, evaluators))
-    more = while_training(evaluators) + build_callbacks(cfg.callbacks, folder)
+    compared = compared_of(cfg, evaluators)
+    ends = EpochEnd(folder, cfg.train.monitor, mode, text, compared)
+    asked_for = build_callbacks(cfg.callbacks, folder)
+    more = [*while_training(evaluators), *asked_for.values()]
     if checkpoint is not None:
         refuse_to_lose_the_average(checkpoint, more, folder)
-    alone_logs = all(getattr(one, "logs_nothing", False) for one in more)  # the model, and nobody else
-    if alone_logs and ends.of_validation - {"val/loss"}:
-        ends.miss(model.names_validated(data), "val/")
+    miss_before({**compared, **monitored_by(asked_for)}, model, data, more)
     callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *more]
     loggers = watch.build_loggers(settings["logger"], folder, settings)
     callbacks += [logger for logger in loggers if isinstance(logger, pl.Callback)]  # one that looks at the model too

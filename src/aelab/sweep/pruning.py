@@ -15,6 +15,9 @@ class PruneCallback(pl.Callback):
     ``monitor`` must get better in the direction of the study's objective. Raises UserError when it is not logged.
     """
 
+    validates_nothing = True
+    monitor_key = "hydra.sweeper.monitor"
+
     def __init__(self, storage: str, study: str, number: int, monitor: str) -> None:
         from optuna.trial import Trial
 
