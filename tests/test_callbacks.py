@@ -211,7 +211,7 @@ def test_what_drives_automatic_optimisation_is_refused_before_training(target, t
         (["callbacks=timer", "callbacks.timer.duration=soon"], r"callbacks\.timer: .*'soon'.* is not a valid duration"),
         (
             ["callbacks=learning_rate", "logger=csv"],
-            "callbacks: Cannot use `LearningRateMonitor` .* no logger; take logger=wandb",
+            r"callbacks\.learning_rate: LearningRateMonitor writes to a logger, .* has none; take logger=wandb",
         ),
         (["+callbacks.mine._target_=torch.nn.Identity"], r"callbacks\.mine: Identity is no pytorch_lightning Callback"),
     ],

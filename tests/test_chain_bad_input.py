@@ -35,6 +35,7 @@ pytestmark = quick
         # what epochs are compared by
         ("chain.finetune.train.monitor=val/los", "stage finetune: chain.finetune.train.monitor: this model logs no"),
         ("chain.rbm.train.monitor=val_loss", "stage rbm1: chain.rbm.train.monitor: this model logs no val_loss; take"),
+        ("objective=test/squared_eror", "stage finetune: objective: no run is tested for test/squared_eror; did you"),
         ("objective=val/los", "stage finetune: objective: this model logs no val/los; take one of val/loss"),
         # keys of a chain and of its stages
         ("chain.epochs=3", "chain.epochs: "),
@@ -118,11 +119,26 @@ def test_refused_before_anything_runs(capsys, tmp_path, given, line):
     assert not (tmp_path / "store").exists(), "a stage was begun"
 
 
-def test_what_a_stages_callback_looks_at_is_missed_at_once(capsys, tmp_path):
-    key = "chain.finetune.callbacks.early_stopping.monitor"
-    chosen = "callbacks@chain.finetune.callbacks=early_stopping"
-    outcome = run_tiny(capsys, tmp_path, chosen, f"{key}=val/los").outcome
-    assert_one_line(outcome, f"stage finetune: {key}: this model logs no val/los; take one of val/loss")
+@pytest.mark.parametrize(
+    "chosen, line",
+    [
+        (
+            ("early_stopping", "chain.finetune.callbacks.early_stopping.monitor=val/los"),
+            "chain.finetune.callbacks.early_stopping.monitor: this model logs no val/los; take one of val/loss",
+        ),
+        (
+            ("learning_rate",),
+            "chain.finetune.callbacks.learning_rate: LearningRateMonitor writes to a logger, and this",
+        ),
+        (
+            ("statistics", "model@chain.finetune.model=deep_belief_network"),
+            "chain.finetune.callbacks.statistics: DeepBeliefNetwork has no linear layers to measure; leave it out",
+        ),
+    ],
+)
+def test_a_callback_that_a_stage_has_no_use_for_is_found_at_once(capsys, tmp_path, chosen, line):
+    words = (f"callbacks@chain.finetune.callbacks={chosen[0]}", *chosen[1:])
+    assert_one_line(run_tiny(capsys, tmp_path, *words).outcome, f"stage finetune: {line}")
     assert not (tmp_path / "store").exists(), "a stage was begun"
 
 

@@ -19,6 +19,7 @@ from aelab.models.network import TransposedLinear
 from aelab.models.training import total
 
 PREFIX = "statistics/"
+LINEAR = (nn.Linear, TransposedLinear)
 SATURATED = 0.1  # of the activation's steepest slope: a logistic unit outside (0.026, 0.974), a rectifier at 0
 STEEPEST: dict[type[nn.Module], float] = {nn.Sigmoid: 0.25}  # slope of 1 for all the others
 
@@ -37,13 +38,12 @@ def layer_statistics(model: Model, batch: Batch) -> dict[str, LayerStatistics]:
 
     Neither weights nor their ``.grad`` nor the random state change, so a run goes the same way with and without.
     Weights that are held fixed get the gradient they would have. A last layer that puts out logits counts as linear.
-    Raises ``UserError`` for a model that has no linear layers.
     """
     with at_rest(model, batch.x), outputs_of(model) as outputs:
         loss = total(model.batch_terms(batch, model(batch.x)).values())
         measured = {}
         for (name, layer, a), (_, after, h) in pairwise([*outputs, ("", nn.Module(), loss)]):  # nothing is after it
-            if isinstance(layer, (nn.Linear, TransposedLinear)) and a.requires_grad:
+            if isinstance(layer, LINEAR) and a.requires_grad:
                 h = h if type(after) in ACTIVATIONS.values() else a
                 slope = torch.ones_like(a) if h is a else torch.autograd.grad(h.sum(), a, retain_graph=True)[0]
                 gradient = torch.autograd.grad(loss, layer.weight, retain_graph=True, allow_unused=True)[0]
@@ -51,8 +51,6 @@ def layer_statistics(model: Model, batch: Batch) -> dict[str, LayerStatistics]:
                 flat = slope < SATURATED * STEEPEST.get(type(after), 1.0)
                 values = norm, h.mean(), h.std(unbiased=False), flat.float().mean()
                 measured[name] = LayerStatistics(*(value.detach() for value in values))
-    if not measured:
-        raise UserError(f"callbacks.statistics: {type(model).__name__} has no linear layers to measure; leave it out")
     return measured
 
 
@@ -92,6 +90,13 @@ class Statistics(Callback):
     """As each epoch begins, the statistics of the first training samples; the first row is that of the start itself."""
 
     validates_nothing = True
+
+    def check_model(self, model: Model) -> None:
+        """Raise ``UserError`` for a model that has no linear layers."""
+        if not any(isinstance(layer, LINEAR) for layer in model.modules()):
+            raise UserError(
+                f"callbacks.statistics: {type(model).__name__} has no linear layers to measure; leave it out"
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, model: Any) -> None:
         measured = layer_statistics(model, next(data_of(trainer).train_for_evaluation.batches()))

@@ -1,6 +1,7 @@
 """The callbacks that a config names: built, held against how aelab trains, and what they refuse said in one line."""
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -10,12 +11,30 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from aelab.config.build import build
 from aelab.errors import UserError
+from aelab.models.base import Model
 
 # These drive Lightning's automatic optimisation, and here a model updates its weights itself.
 AUTOMATIC = (
     theirs.StochasticWeightAveraging, theirs.GradientAccumulationScheduler, theirs.LearningRateFinder,
     theirs.BatchSizeFinder,
 )  # fmt: skip
+
+
+NEED_A_LOGGER = (theirs.LearningRateMonitor, theirs.DeviceStatsMonitor)
+
+
+def check_callbacks(callbacks: Mapping[str, Callback], logger: Mapping[str, Any], model: Model) -> None:
+    """Raise ``UserError`` for a callback that cannot do its part in a run of ``model``, watched by ``logger``.
+
+    One that has a method ``check_model`` is asked itself.
+    """
+    for name, callback in callbacks.items():
+        if isinstance(callback, NEED_A_LOGGER) and not logger:
+            kind = type(callback).__name__
+            instead = "take logger=wandb or logger=tensorboard, or leave it out"
+            raise UserError(f"callbacks.{name}: {kind} writes to a logger, and this run has none; {instead}")
+        if hasattr(callback, "check_model"):
+            callback.check_model(model)
 
 
 def refuse_to_lose_the_average(checkpoint: dict[str, Any], built: list[Callback], folder: Path) -> None:
@@ -58,9 +77,7 @@ def refusal(error: Exception) -> UserError | None:
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, UserError) or not any(name.startswith(theirs.__name__) for name in frames[-2:]):
         return None
-    line = _first_line(error).rstrip(".")
-    instead = "take logger=wandb or logger=tensorboard, or leave" if "no logger" in line else "leave"
-    return UserError(f"callbacks: {line}; {instead} it out")
+    return UserError(f"callbacks: {_first_line(error).rstrip('.')}; leave it out")
 
 
 def _first_line(error: Exception) -> str:

@@ -26,8 +26,9 @@ from aelab.models.base import Model
 from aelab.models.training import make_optimizer
 from aelab.rbm.layer import Layer
 from aelab.results.evaluation import build_evaluators
+from aelab.results.report import refuse_misspelt
 from aelab.runs.assembly import build_data, build_in_training, training_of
-from aelab.runs.callbacks import build_callbacks
+from aelab.runs.callbacks import build_callbacks, check_callbacks
 from aelab.runs.compared import compared_of, miss_before, monitored_by
 from aelab.runs.evaluations import while_training
 from aelab.runs.plan import Plan
@@ -57,6 +58,7 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             cfg = OmegaConf.create(plan.config)
             check(cfg)
             check_devices(cfg)
+            refuse_misspelt(cfg.objective)
             callbacks, evaluators = build_callbacks(cfg.callbacks, folder), build_evaluators(cfg.evaluate)
             node = plain(cfg.data)
             asked = json.dumps([node, cfg.seed, cfg.train.batch_size])
@@ -73,6 +75,7 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
             model = on_meta(plan, cfg, data, layers)
             if model is not None:
+                check_callbacks(callbacks, cfg.logger, model)
                 compared = {**compared_of(cfg, evaluators), **monitored_by(callbacks)}
                 with suppress(RuntimeError):  # as in on_meta
                     others = [*while_training(evaluators), *callbacks.values()]

@@ -85,7 +85,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     from aelab.results.directions import mode_of
     from aelab.results.evaluation import build_evaluators
     from aelab.results.report import refuse_misspelt
-    from aelab.runs.callbacks import build_callbacks, refusal, refuse_to_lose_the_average
+    from aelab.runs.callbacks import build_callbacks, check_callbacks, refusal, refuse_to_lose_the_average
     from aelab.runs.checkpoint import EpochEnd
     from aelab.runs.compared import compared_of, miss_before, monitored_by
     from aelab.runs.evaluations import while_training
@@ -111,6 +111,7 @@ def train(cfg: DictConfig, folder: Path, command: str, source: Any = None) -> di
     more = [*while_training(evaluators), *asked_for.values()]
     if checkpoint is not None:
         refuse_to_lose_the_average(checkpoint, more, folder)
+    check_callbacks(asked_for, settings["logger"], model)
     miss_before({**compared, **monitored_by(asked_for)}, model, data, more)
     callbacks = [clock, ends, Told(clock, ends, bar=log.has_bars()), *more]
     loggers = watch.build_loggers(settings["logger"], folder, settings)
