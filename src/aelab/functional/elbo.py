@@ -14,27 +14,12 @@ def kl_to_standard_normal_per_dimension(mean: Tensor, log_var: Tensor) -> Tensor
     return 0.5 * (mean.square() + log_var.expm1() - log_var)
 
 
-def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Σ_j ½ (μ_j² + σ_j² − 1 − log σ_j²), (…,): one number per sample."""
-    return kl_to_standard_normal_per_dimension(mean, log_var).sum(-1)
-
-
-def kl_between_normals(mean_q: Tensor, log_var_q: Tensor, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
-    """KL(q ‖ p) = Σ_j ½ ((μ_q − μ_p)² / σ_p² + σ_q² / σ_p² − 1 − log σ_q² / σ_p²), (…,)."""
-    log_ratio = log_var_q - log_var_p
-    return 0.5 * (standardised(mean_q, mean_p, log_var_p).square() + log_ratio.expm1() - log_ratio).sum(-1)
-
-
-def sample_normal(mean: Tensor, log_var: Tensor) -> Tensor:
-    """μ + σ ε, ε ~ N(0, 1) from torch's default generator: a sample that μ and σ can be differentiated through.
-
-    For more samples of each, expand ``mean`` to (sample, batch, code) first.
-    """
-    return sample_with_noise(mean, log_var)[0]
-
-
 def sample_with_noise(mean: Tensor, log_var: Tensor) -> tuple[Tensor, Tensor]:
-    """z = μ + σ ε and ε itself, of the shape of ``mean``: where σ is small beside μ, z − μ has lost ε to rounding."""
+    """z = μ + σ ε, which μ and σ can be differentiated through, and ε ~ N(0, 1) itself, both of the shape of ``mean``.
+
+    Where σ is small beside μ, z − μ has lost ε to rounding. For more samples of each, expand ``mean`` to (sample,
+    batch, code) first.
+    """
     noise = torch.randn_like(mean)
     return mean + (0.5 * log_var).exp() * noise, noise
 

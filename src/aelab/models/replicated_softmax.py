@@ -61,7 +61,7 @@ class ReplicatedSoftmax(Model):
     def initialize_from(self, data: Data) -> None:
         """The words' biases start at the log of their frequencies."""
         x = data.train.x
-        if bool((x < 0).any() or (x != x.round()).any()):
+        if data.below or bool((x < 0).any() or (x != x.round()).any()):
             raise UserError(f"model: a replicated softmax takes counted words, {data.name} has others; data=documents")
         self.b_visible.data.copy_(frequencies(x).log())
 
