@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import time
 import optuna
 import pytest
 import pytorch_lightning as pl
-from helpers import composed
+from helpers import composed, with_hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from toy_sweep import SEARCH, ToySweep
@@ -366,12 +368,42 @@ def test_the_search_goes_by_the_mean_over_seeds_and_a_kill_repeats_none_of_them(
 
 
 @pytest.mark.parametrize(("overrides", "says"), [
-    (["hydra.sweeper.seeds=0"], "hydra.sweeper.seeds: must be 1 or more, got 0"),
+    (["hydra.sweeper.seeds=0"], "hydra.sweeper.seeds: must be at least 1, got 0"),
     (["hydra.sweeper.seeds=2", "hydra.sweeper.pruner=median"], "hydra.sweeper.seeds: a training that is pruned is one"),
     (["hydra.sweeper.seeds=2", "seed=1,2"], "hydra.sweeper.seeds: the seed is searched already"),
 ])  # fmt: skip
 def test_seeds_that_cannot_be_are_refused(toy, overrides, says):
     assert says in toy.run(*SEARCH, *overrides, status=1)
+
+
+@pytest.mark.parametrize(("override", "says"), [
+    ("storage=null", "expected str, got None"),
+    ("study_name=null", "expected str, got None"),
+    ("n_trials=many", "expected int or null, got 'many'"),
+    ("n_trials=0", "must be at least 1, got 0"),
+    ("n_jobs=0", "must be at least 1, got 0"),
+    ("direction=null", "expected str or list[str], got None"),
+    ("sampler=best", "expected one of tpe, cmaes, random, grid, got 'best'"),
+    ("seed=-1", "must be in [0, 4294967295], got -1"),
+    ("prune_after=soon", "expected int, got 'soon'"),
+    ("retry=maybe", "expected bool, got 'maybe'"),
+    ("params=5", "expected dict[str, Any], got 5"),
+])  # fmt: skip
+def test_what_a_search_cannot_be_told_is_said_of_its_key(override, says):
+    cfg = with_hydra("hydra/sweeper=optuna", f"hydra.sweeper.{override}")
+    sweeper = instantiate(cfg.hydra.sweeper)
+    with pytest.raises(UserError, match=re.escape(f"hydra.sweeper.{override.split('=')[0]}: {says}")):
+        sweeper.setup(hydra_context=None, task_function=None, config=cfg)
+
+
+@pytest.mark.parametrize(("override", "says"), [
+    ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size: must be at least 1, or null"),
+    ("+hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs: must be at least 1, or -1"),
+    ("objective=y,size", "objective: a multirun compares its jobs by the same"),
+])  # fmt: skip
+def test_what_a_grid_cannot_be_told_is_said_of_its_key(toy, override, says):
+    text = toy.run("x=0,1", override, status=1)
+    assert says in text and not toy.numbers("begun")
 
 
 def test_two_processes_share_a_study(toy):

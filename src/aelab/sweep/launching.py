@@ -112,6 +112,15 @@ def override(key: str, text: str) -> str:
     return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
+def check_counts(config: DictConfig) -> None:
+    """Raise ``UserError`` for a number of jobs that joblib, or Hydra's own sweeper, would end with a traceback at."""
+    if OmegaConf.select(config, "hydra.launcher.n_jobs") == 0:
+        raise UserError("hydra.launcher.n_jobs: must be at least 1, or -1 for one job per core, got 0")
+    at_once = OmegaConf.select(config, "hydra.sweeper.max_batch_size")
+    if at_once is not None and at_once < 1:
+        raise UserError(f"hydra.sweeper.max_batch_size: must be at least 1, or null for all jobs, got {at_once}")
+
+
 class Grid(Launcher):
     """A launcher for the jobs of a grid: those that a killed sweep has finished are found, the others run.
 
@@ -136,6 +145,10 @@ class Grid(Launcher):
         elif initial_job_idx == 0:
             log.say(f"{self.total()} job{'s' * (self.total() != 1)} → {log.place(folder)}")
         keys = differing(list(jobs.values()))
+        for key in {"objective", "direction"}.intersection(keys):
+            raise UserError(
+                f"{key}: a multirun compares its jobs by the same; give one, several as {key}='A,B' in quotes"
+            )
         returns: list[JobReturn] = []
         for _, group in groupby(enumerate(rest), lambda item: item[1] - item[0]):  # numbers that follow each other
             numbers = [number for _, number in group]

@@ -172,7 +172,7 @@ def make_pruner(name: str, startup: int, after: int, patience: int, max_epochs: 
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=after)
     if name == "hyperband":
-        return pruners.HyperbandPruner(min_resource=max(1, after), max_resource=max_epochs)
+        return pruners.HyperbandPruner(min_resource=max(1, after), max_resource=max(1, max_epochs))
     if name == "patience":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

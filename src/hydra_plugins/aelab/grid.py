@@ -13,8 +13,9 @@ class GridSweeper(BasicSweeper):
     """
 
     def setup(self, **context: Any) -> None:
-        from aelab.sweep.launching import Grid
+        from aelab.sweep.launching import Grid, check_counts
 
+        check_counts(context["config"])
         super().setup(**context)
         assert self.launcher is not None and self.config is not None  # Hydra has just set them up
         self.launcher = Grid(self.launcher, self.config, lambda: sum(map(len, self.overrides or [])))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import env_override
@@ -11,6 +11,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+from aelab.ranges import Count, Natural, Seed
 
 
 class OptunaSweeper(Sweeper):
@@ -30,20 +32,20 @@ class OptunaSweeper(Sweeper):
     def __init__(
         self,
         study_name: str,
-        n_trials: int | None,
-        n_jobs: int,
-        direction: str | Sequence[str],
-        sampler: str,
-        seed: int,
-        n_startup_trials: int,
-        pruner: str,
+        n_trials: Count | None,
+        n_jobs: Literal[-1] | Count,
+        direction: str | list[str],
+        sampler: Literal["tpe", "cmaes", "random", "grid"],
+        seed: Seed,
+        n_startup_trials: Natural,
+        pruner: Literal["none", "median", "hyperband", "patience"],
         monitor: str,
-        prune_after: int,
-        patience: int,
-        max_epochs: int,
+        prune_after: Natural,
+        patience: Natural,
+        max_epochs: Natural,
         storage: str,
         retry: bool,
-        seeds: int,
+        seeds: Count,
         params: dict[str, Any],
     ) -> None:
         self.seeds = seeds
@@ -58,9 +60,15 @@ class OptunaSweeper(Sweeper):
             "patience": patience,
             "max_epochs": max_epochs,
         }
-        self.params = dict(params)
+        self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from aelab.config.check import check_node
+        from aelab.config.overrides import plain
+        from aelab.sweep.launching import check_counts
+
+        check_counts(config)
+        check_node(plain(config.hydra.sweeper), "hydra.sweeper")
         self.config, self.hydra_context = config, hydra_context
         self.folder = Path(config.hydra.sweep.dir)
         self.directions = directions(self.direction, OmegaConf.select(config, "objective", default=""))
@@ -115,8 +123,6 @@ class OptunaSweeper(Sweeper):
         # A mistyped key is found here, before there is a study that holds it.
         sample = suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(), space)
         refuse_misfits(self.hydra_context.config_loader.load_sweep_config(self.config, [*fixed, *sample]), space)
-        if self.seeds < 1:
-            raise UserError(f"hydra.sweeper.seeds: must be 1 or more, got {self.seeds}")
         if self.seeds > 1 and self.pruner["name"] != "none":
             raise UserError("hydra.sweeper.seeds: a training that is pruned is one; take seeds=1, or pruner=none")
         if self.seeds > 1 and "seed" in space:
