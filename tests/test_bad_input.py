@@ -109,6 +109,7 @@ MISTAKES = [
     ("+evaluate.mine=5", "evaluate.mine", ["null to leave it out"]),
     ("evaluate.nll_samples=-1", "evaluate.nll_samples", ["at least 0"]),
     ("seed=-1", "seed", ["[0, 4294967295]"]),
+    ("study={a:1}", "study", ["a file in conf/experiment can"]),
     ("direction=up", "direction", ["one of minimize, maximize"]),
     ("optimizer.lr=-1", "optimizer.lr", ["-1"]),
     ("optimizer.betas=[0.9,1.5]", "optimizer.betas", ["1.5"]),

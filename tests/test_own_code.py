@@ -159,6 +159,14 @@ def test_its_folder_is_a_stranger_s_to_whoever_does_not_trust_it(example, capsys
     assert command_line(capsys, "resume=outputs/short", "train.epochs=2", "trust=[mypkg]").status == 0
 
 
+def test_a_refused_run_takes_no_folder_away_that_was_there(tmp_path, monkeypatch):
+    """Not even an empty one that the script stands in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^train\.epochs: "):
+        aelab.run(["train.epochs=-1", "hydra.run.dir=run"])
+    assert tmp_path.exists() and not list(tmp_path.iterdir())
+
+
 def test_one_of_each_kind(zoo, capsys):
     own = ("--config-dir", "my_conf", "data=stripes")
     chosen = ("corruption=fade", "evaluate=[pca,largest]", "callbacks=counts", "model.n_code=2")

@@ -1,7 +1,7 @@
 """The command from Python: the same overrides, the same config, folder and figures, in a script or a notebook."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from aelab.app import leave_no_empty, trained
+from aelab.app import chosen, leave_no_empty, trained
 from aelab.config.build import resolved
 from aelab.config.composing import composed, job_of
 from aelab.config.messages import one_line
@@ -49,11 +49,16 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
             raise UserError(f"task: aelab.run trains, task={cfg.task} is for the command; leave it out")
         if cfg.dry:
             raise UserError("dry: aelab.run hands back what it trained; ask the command what it would do")
+        was_there = Path(cfg.hydra.run.dir).exists()
         new = new_folder(cfg)
         try:
             folder, metrics = trained(job_of(cfg), new, said(HydraConfig.get().overrides.task))
         finally:
-            leave_no_empty(new)
+            if not chosen("hydra.run.dir"):
+                leave_no_empty(new)
+            elif not was_there:
+                with suppress(OSError):  # where the run has left something
+                    new.rmdir()
         return Run(folder, read_config(folder), metrics)
 
 

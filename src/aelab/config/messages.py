@@ -34,12 +34,15 @@ def one_line(error: BaseException) -> str | None:
     if cause is not None:
         return of_config(cause)
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
         text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
         if text.startswith("Error resolving interpolation"):  # as Hydra from 1.4 on puts it
             return GROUP
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
+    key = re.search(r"^ *full_key: (\S+)", str(error), re.MULTILINE)
+    if isinstance(error, AttributeError) and key:  # OmegaConf puts no mapping in the place of a null one
+        return f"{key[1]}: a command cannot fill it; a file in conf/experiment can"
     if isinstance(error, TypeError) and "hydra/_internal" in _raised_in(error):  # an option that is no text
         return GROUP
     if isinstance(error, ValueError) and "Config group override" in str(error):
