@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from aelab.config.build import made_from_layers
@@ -25,7 +26,7 @@ from aelab.errors import UserError
 from aelab.models.base import Model
 from aelab.models.training import make_optimizer
 from aelab.rbm.layer import Layer
-from aelab.results.evaluation import build_evaluators
+from aelab.results.evaluation import Evaluator, build_evaluators
 from aelab.results.report import refuse_misspelt
 from aelab.runs.assembly import build_data, build_in_training, training_of
 from aelab.runs.callbacks import build_callbacks, check_callbacks
@@ -75,15 +76,21 @@ def rehearse(plans: list[Plan], sources: Sources, folder: Path) -> None:
             data = split[asked] if made_from_layers(cfg.model) else standing_on(layers, split[asked])
             model = on_meta(plan, cfg, data, layers)
             if model is not None:
-                check_callbacks(callbacks, cfg.logger, model)
-                compared = {**compared_of(cfg, evaluators), **monitored_by(callbacks)}
-                with suppress(RuntimeError):  # as in on_meta
-                    others = [*while_training(evaluators), *callbacks.values()]
-                    miss_before(compared, model, without_numbers(data), others)
+                rehearse_epochs(cfg, model, data, evaluators, callbacks)
             layers_of[plan.name] = None if model is None else layers_without_numbers(model)
             if plan.name in above and layers_of[plan.name] == []:
                 assert model is not None
                 refuse_no_layer(model, above[plan.name])
+
+
+def rehearse_epochs(
+    cfg: DictConfig, model: Model, data: Data, evaluators: dict[str, Evaluator], callbacks: dict[str, Callback]
+) -> None:
+    """Raise ``UserError`` for a callback that ``model`` has no use for, or a metric that none of its epochs has."""
+    check_callbacks(callbacks, cfg.logger, model)
+    compared = {**compared_of(cfg, evaluators), **monitored_by(callbacks)}
+    with suppress(RuntimeError):  # as in on_meta
+        miss_before(compared, model, without_numbers(data), [*while_training(evaluators), *callbacks.values()])
 
 
 def refuse_no_layer(model: Model, above: str) -> None:
