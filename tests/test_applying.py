@@ -267,7 +267,7 @@ def test_training_that_goes_on_makes_scores_of_training_void(run, tmp_path, caps
         ("array", "task=encode data=array data.path=array.npz data.array=nan", "data.path: .*not nan"),
         ("images", "task=encode data=images data.path=table.csv", "data.path: table.csv is damaged or no image"),
         ("array", "task=sample", "run: Autoencoder is no distribution"),
-        ("rbm", "task=sample sample.n=0", "sample: "), ("rbm", "task=sample sample.label=a", "sample.label: "),
+        ("rbm", "task=sample sample.n=0", "sample.n: "), ("rbm", "task=sample sample.label=a", "sample.label: "),
         ("array", "task=interpolate interpolate.rows=[1,100]", "interpolate.rows: .*0 to 99"),
         ("array", "task=interpolate interpolate.rows=[1]", "interpolate.rows: "),
         ("array", "task=interpolate interpolate.points=1", "interpolate.points: "),

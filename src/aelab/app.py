@@ -76,6 +76,10 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
             log.in_detail()
         if is_multirun():
             name_in_sweep(cfg)
+        if cfg.task != "train":  # which looks at all of the config
+            from aelab.config.check import check_root
+
+            check_root(cfg)
         with job_of_sweep() if is_multirun() else nullcontext():
             return TASKS[cfg.task](cfg, folder, overrides)
     except BrokenPipeError:

@@ -18,6 +18,8 @@ def list_stages(cfg: DictConfig, folder: Path, overrides: list[str]) -> None:
     from aelab.results import report
     from aelab.runs import store
 
+    if not isinstance(cfg.chain.store, str):
+        raise UserError(f"chain.store: expected text, got {cfg.chain.store}")
     folder = Path(cfg.chain.store).expanduser()
     with loading():  # what a stage left is read whole: a file that has rotted is found
         importlib.import_module("torch")

@@ -22,7 +22,7 @@ HYDRAS = ("_args_", "_convert_", "_recursive_")  # its other words for that, whi
 
 def check(cfg: DictConfig) -> None:
     """Raise ``UserError`` for a root value outside its range, or a callback or evaluator its target would refuse."""
-    _check_root(schema.Config, plain(cfg), "")
+    check_root(cfg)
     for group in ("callbacks", "evaluate"):
         if not isinstance(plain(cfg[group]), dict):
             raise UserError(f"{group}: expected settings {{name: node}}, got {cfg[group]!r}; leave one out by its name")
@@ -38,11 +38,16 @@ def check(cfg: DictConfig) -> None:
                 raise UserError(f"{where}: expected a node with {TARGET}, or null to leave it out, got {node!r}")
 
 
-def _check_root(known: Any, node: dict[str, Any], prefix: str) -> None:
+def check_root(cfg: DictConfig) -> None:
+    """Raise ``UserError`` for a value outside its range in what is no option of a group."""
+    _check_typed(schema.Config, cfg, "")
+
+
+def _check_typed(known: Any, node: DictConfig, prefix: str) -> None:
     for name, hint in typing.get_type_hints(known, include_extras=True).items():
         if is_dataclass(hint):
-            _check_root(hint, node[name], f"{prefix}{name}.")
-        elif reason := misfit(node[name], hint):
+            _check_typed(hint, node[name], f"{prefix}{name}.")
+        elif hint is not Any and (reason := misfit(plain(node[name]), hint)):
             raise UserError(f"{prefix}{name}: {reason}")
 
 

@@ -62,6 +62,12 @@ def of_config(error: OmegaConfBaseException) -> str:
     wrong = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
     if wrong:
         return f"{key}: expected {KINDS.get(wrong[2], wrong[2])}, got {wrong[1]!r}"
+    if text.endswith("is not a ListConfig, list or tuple."):
+        return f"{key}: expected a list, such as [a,b]"
+    if found := re.match(r"Invalid type assigned: \w+ is not a subclass of \w+\. value: (.*)", text):
+        return f"{key}: expected settings below it, {key}.KEY=VALUE, got {found[1]}"
+    if found := re.match(r"Cannot convert '\w+' to string: '(.*)'", text):
+        return f"{key}: expected text, got {found[1]}"
     if "raised while resolving interpolation: " in text:  # the resolver's own words
         text = text.partition("interpolation: ")[2].strip("\"'")
     if re.match(r"Key .* (is not in struct|not in )", text):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import MISSING, OmegaConf
 
 from aelab.config.overrides import place_of
-from aelab.ranges import Count, Interval, Natural, OneOf, Positive, Seed
+from aelab.ranges import AtLeastTwo, Count, Inside, Interval, Natural, OneOf, Positive, Seed
 
 Changes = Literal["weights", "evaluation", "search", "nothing"]
 
@@ -88,23 +88,23 @@ class Likelihood:
 
 @dataclass
 class Sample:
-    n: int = MISSING
-    steps: int = MISSING
+    n: Count = MISSING
+    steps: Count = MISSING
     label: Any = MISSING
 
 
 @dataclass
 class Interpolate:
     rows: list[int] = MISSING
-    points: int = MISSING
+    points: AtLeastTwo = MISSING  # both ends
 
 
 @dataclass
 class Score:
-    by: str = MISSING
-    quantile: float = MISSING
+    by: Annotated[str, OneOf("own", "joint")] = MISSING
+    quantile: Inside = MISSING
     threshold: float | None = MISSING
-    top: int = MISSING
+    top: Natural = MISSING
     outlier: Any = MISSING
 
 

@@ -26,8 +26,6 @@ from aelab.runs.job import Job, files_of
 def score(job: Job, out: Path) -> list[str]:
     """How strange each row is, beside the training rows, and which of its features are least as expected."""
     wanted, applied = job.cfg.score, job.applied
-    if not 0 < wanted.quantile < 1:
-        raise UserError(f"score.quantile: must be between 0 and 1, got {wanted.quantile}")
     features = applied.schema.features
     top = min(wanted.top, len(features)) if applied.model.reconstructs else 0
     score_of, known = scorer(job)
@@ -85,8 +83,6 @@ def scorer(job: Job) -> tuple[Callable[[Samples], np.ndarray], np.ndarray]:
     if by == "own":
         known = kept(job.folder / run_folder.SCORES, lambda: own_scores(job), "run", {"scores": (None,)})
         return lambda samples: applied.score(samples).numpy(), known["scores"]
-    if by != "joint":
-        raise UserError(f"score.by: must be own or joint, got {by}")
     applied.refuse_without_decoder()
     n_input = applied.model.below[0].W.shape[0] if applied.model.below else applied.model.n_input
     n_code = applied.codes(Samples(torch.zeros(1, n_input), None)).shape[1]
