@@ -40,9 +40,9 @@ def one_line(error: BaseException) -> str | None:
             return GROUP
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
         return f"{key[1]}: {text}" if key else text
-    key = re.search(r"^ *full_key: (\S+)", str(error), re.MULTILINE)
-    if isinstance(error, AttributeError) and key:  # OmegaConf puts no mapping in the place of a null one
-        return f"{key[1]}: a command cannot fill it; a file in conf/experiment can"
+    if isinstance(error, AttributeError):  # OmegaConf puts no mapping in the place of a null one
+        empty = re.search(r"^ *full_key: (\S+)", str(error), re.MULTILINE)
+        return f"{empty[1]}: a command cannot fill it; a file in conf/experiment can" if empty else None
     if isinstance(error, TypeError) and "hydra/_internal" in _raised_in(error):  # an option that is no text
         return GROUP
     if isinstance(error, ValueError) and "Config group override" in str(error):

@@ -18,8 +18,7 @@ AUTOMATIC = (
     theirs.StochasticWeightAveraging, theirs.GradientAccumulationScheduler, theirs.LearningRateFinder,
     theirs.BatchSizeFinder,
 )  # fmt: skip
-
-
+# What these find goes nowhere but to a logger.
 NEED_A_LOGGER = (theirs.LearningRateMonitor, theirs.DeviceStatsMonitor)
 
 

@@ -104,8 +104,9 @@ def plan(cfg: DictConfig, choices: dict[str, Any], declared: Callable[[], Iterab
     if not any(not p.baseline for p in plans):
         raise UserError("chain.stages: no stage is left, each is left out by its own when, or a baseline")
     check_single(chain, [p.name for p in plans])
+    main = main_of(plans)
     for stage in plans:
-        if stage.name != main_of(plans):
+        if stage.name != main:
             stage.config["objective"] = stage.config["train"]["monitor"]  # what a sweep compares is no matter of theirs
     return plans
 

@@ -145,9 +145,9 @@ class Grid(Launcher):
         elif initial_job_idx == 0:
             log.say(f"{self.total()} job{'s' * (self.total() != 1)} → {log.place(folder)}")
         keys = differing(list(jobs.values()))
-        for key in {"objective", "direction"}.intersection(keys):
+        if swept := [key for key in keys if key in ("objective", "direction")]:
             raise UserError(
-                f"{key}: a multirun compares its jobs by the same; give one, several as {key}='A,B' in quotes"
+                f"{swept[0]}: a multirun compares its jobs by the same; give one, several as {swept[0]}='A,B' in quotes"
             )
         returns: list[JobReturn] = []
         for _, group in groupby(enumerate(rest), lambda item: item[1] - item[0]):  # numbers that follow each other
