@@ -48,13 +48,21 @@ class Augmentation(NamedTuple):
             x = mirrored(x, shape, self.mirror)
         turns = bool(self.rotate or self.zoom)
         if turns and self.shift:
-            turned = torch.rand(len(x), 1, device=x.device) < 0.5
-            x = torch.where(turned, warped(x, shape, self.rotate, self.zoom), shifted(x, shape, self.shift))
+            x = self._turned_or_shifted(x, shape)
         elif turns:
             x = warped(x, shape, self.rotate, self.zoom)
         elif self.shift:
             x = shifted(x, shape, self.shift)
         return mixed(x, self.mix) if self.mix else x
+
+    def _turned_or_shifted(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        heads = torch.rand(len(x)) < 0.5  # on the CPU, where counting them keeps no other device waiting
+        turned, still = heads.nonzero()[:, 0].to(x.device), (~heads).nonzero()[:, 0].to(x.device)
+        moved = torch.empty_like(x)
+        if len(turned):
+            moved[turned] = warped(x[turned], shape, self.rotate, self.zoom)
+        moved[still] = shifted(x[still], shape, self.shift)
+        return moved
 
 
 STILL = Augmentation(shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0)
