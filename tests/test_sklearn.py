@@ -63,7 +63,10 @@ def test_a_chain_is_fitted_too(monkeypatch, tmp_path):
 def test_a_chain_s_minibatches_are_no_larger_than_the_rows():
     X, _ = two_clusters(30)
     quick = {"chain.rbm.train.epochs": 1, "chain.finetune.train.epochs": 1}
-    assert Autoencoder(chain="deep_autoencoder", widths=[4, 2], overrides=quick).fit_transform(X).shape == (30, 2)
+    widths = np.array([4, 2])  # NumPy's numbers are as good as Python's
+    assert Autoencoder(chain="deep_autoencoder", widths=widths, overrides=quick).fit_transform(X).shape == (30, 2)
+    with pytest.raises(ValueError, match="minimum of 3"):
+        Autoencoder(chain="deep_autoencoder", widths=widths, overrides=quick).fit(X[:2])
 
 
 @pytest.mark.parametrize(("model", "n_code"), [("autoencoder", 0.9), ("vae", 2)])
@@ -130,7 +133,12 @@ def test_the_joint_density_bears_units_that_never_change_and_two_rows():
     [({"model": "vaee"}, "vae"), ({"overrides": {"optimizer.lrr": 1}}, "lr"), ({"n_code": 0}, "n_code"),
      ({"contamination": 0.9}, "contamination"), ({"random_state": "x"}, "random_state"), ({"scale": "log"}, "scale"),
      ({"outliers_by": "density"}, "outliers_by"), ({"n_code": 1.5}, "n_code"), ({"missing": "no"}, "missing"),
-     ({"model": "deep_autoencoder"}, "chain='deep_autoencoder'"), ({"model": "classifier"}, "labels")],
+     ({"model": "deep_autoencoder"}, "chain='deep_autoencoder'"), ({"model": "classifier"}, "labels"),
+     ({"contamination": "0.1"}, "contamination"), ({"overrides": ["optimizer.lr=1"]}, "overrides must be a mapping"),
+     ({"overrides": {"data": "mnist"}}, "data cannot be set"), ({"overrides": {"callbacks": "timer"}}, "callbacks"),
+     ({"chain": "deep_autoencoder", "overrides": {"train.epochs": 1}}, "train.epochs cannot be set"),
+     ({"chain": "deep_autoencoder", "widths": 3}, "widths must be a list"),
+     ({"overrides": {"hardware": "gpu"}}, "hardware")],
 )  # fmt: skip
 def test_mistaken_parameters_are_named(words, said):
     with pytest.raises(ValueError, match=said):

@@ -4,8 +4,9 @@
 >>> codes = Autoencoder(model="vae", n_code=2, epochs=50).fit_transform(X)  # doctest: +SKIP
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral, Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from aelab.config.messages import one_line
-from aelab.config.overrides import quoted
+from aelab.config.overrides import place_of, quoted
 from aelab.data.scaling import Scale
 from aelab.data.schema import Missing
 from aelab.errors import UserError
@@ -30,6 +31,9 @@ NOT_ON_ROWS_ALONE = {  # models that need more than X
     "rating_rbm": "takes ratings; train it with the command, data=ratings",
     "replicated_softmax": "takes counts of words; train it with the command, data=documents",
 }
+SETTINGS = ("model", "train", "optimizer", "schedule", "corruption", "hardware", "seed")  # that reach a model on rows
+OF_A_CHAIN = ("chain", "hardware", "seed")
+OF_THE_ROWS = ("data.binarize", "data.mix")
 WITH_LIKELIHOOD = ("autoencoder", "sparse", "top_k", "contractive", "vae", "hierarchical_vae", "flow_prior_vae")
 
 
@@ -51,7 +55,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         the error and how far the code lies from those of the training rows: a row that is reconstructed well may still
         be strange. None: the model's own − log p where it has one, else joint.
     contamination : fraction of the training rows that ``predict`` calls outliers.
-    overrides : any other setting of the command: {"optimizer.lr": 1e-3, "model.network.widths": [64]}.
+    overrides : other settings of the command, of what changes the weights: {"optimizer.lr": 1e-3}.
     random_state : a whole number, of weights, order and draws.
     """
 
@@ -80,19 +84,23 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """Train on all rows; ``y`` is ignored."""
         from aelab.runs.fitting import fit, fit_chain, units_for_variance
 
-        if not 0 < self.contamination <= 0.5:
-            raise ValueError(f"contamination must be above 0 and at most 0.5, got {self.contamination}")
+        if not (isinstance(self.contamination, (int, float, np.number)) and 0 < self.contamination <= 0.5):
+            raise ValueError(f"contamination must be above 0 and at most 0.5, got {self.contamination!r}")
         if self.scale not in (None, "standard", "robust", "minmax", "quantile", "none"):
             raise ValueError(f"scale must be standard, robust, minmax, quantile, none or None, got {self.scale!r}")
         if self.outliers_by not in (None, "error", "joint"):
             raise ValueError(f"outliers_by must be error, joint or None, got {self.outliers_by!r}")
         if self.missing not in ("refuse", "fill", "mask"):
             raise ValueError(f"missing must be refuse, fill or mask, got {self.missing!r}")
-        needs = NOT_ON_ROWS_ALONE.get(self.model) if self.chain is None else None
+        if not isinstance(self.widths, (Sequence, np.ndarray, NoneType)):
+            raise ValueError(f"widths must be a list such as [64, 8], got {self.widths!r}")
+        needs = NOT_ON_ROWS_ALONE.get(str(self.model)) if self.chain is None else None
         if needs is not None:
             raise ValueError(f"model: {self.model} {needs}")
+        self._check_overrides()
+        fewest = 2 if self.chain is None else 3  # a chain keeps a row for validation and one for its test
         X = validate_data(
-            self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2, ensure_all_finite=self._finite
+            self, X, dtype=np.float64, ensure_min_samples=fewest, ensure_min_features=2, ensure_all_finite=self._finite
         )
         empty = np.flatnonzero(np.isnan(X).all(0))
         if len(empty):
@@ -178,6 +186,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         seen = [torch.ones_like(s.x, dtype=torch.bool) if s.observed is None else s.observed for s in parts]
         return fit_joint(torch.from_numpy(self.applied_.encode(X)), torch.cat([s.x for s in parts]), torch.cat(seen))
 
+    def _check_overrides(self) -> None:
+        overrides, roots = self.overrides or {}, SETTINGS if self.chain is None else OF_A_CHAIN
+        if not isinstance(overrides, Mapping):
+            raise ValueError(f"overrides must be a mapping such as {{'optimizer.lr': 0.001}}, got {overrides!r}")
+        for place in map(place_of, map(str, overrides)):
+            if place.partition(".")[0] not in roots and place not in OF_THE_ROWS:
+                known = ", ".join([*roots, *OF_THE_ROWS])
+                raise ValueError(f"overrides: {place} cannot be set here; take settings of {known}")
+
     def _words(self, n_code: int | float) -> list[str]:
         """The command's words for these parameters."""
         seed = 0 if self.random_state is None else self.random_state
@@ -192,5 +209,5 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             words += [f"train.epochs={self.epochs}", f"train.batch_size={self.batch_size}"]
         else:
             widths = [n_code] if self.widths is None else list(self.widths)
-            words += [f"chain={self.chain}", f"chain.widths={widths}"]
+            words += [f"chain={self.chain}", f"chain.widths={quoted(widths)}"]
         return words + [f"{key}={quoted(value)}" for key, value in (self.overrides or {}).items()]

@@ -45,7 +45,8 @@ def changes(old: dict[str, Any], new: dict[str, Any], key: str = "") -> Iterator
 
 
 def quoted(value: Any) -> str:
-    """A value in Hydra's override grammar, which reads it back as it was."""
+    """A value in Hydra's override grammar, which reads it back as it was; NumPy's numbers and arrays as Python's."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, str):
         return value if PLAIN.fullmatch(value) and not TYPED.fullmatch(value) else "'" + escaped(value) + "'"
     if isinstance(value, (list, tuple)):

@@ -26,11 +26,12 @@ def fit(overrides: list[str], x: np.ndarray, scale: Scale, missing: Missing) -> 
     import pytorch_lightning as pl
     import torch
 
-    from aelab.runs.train import quiet
+    from aelab.runs.train import check_devices, quiet
 
     with composed(overrides) as cfg:
         cfg = resolved(job_of(cfg))
     check(cfg)
+    check_devices(cfg)
     settle(cfg.hardware)
     quiet()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
