@@ -251,6 +251,7 @@ OTHER = {
     "optimizer:eps": "optimizer.eps=0.1",
     "optimizer:weight_decay": "optimizer.weight_decay=0.5",
     "optimizer:momentum": "optimizer.momentum=0.3",
+    "optimizer:ns_steps": "optimizer.ns_steps=2",
     "optimizer:max_iter": "optimizer.max_iter=1",
     "optimizer:history_size": "optimizer.history_size=1",
     "optimizer:line_search_fn": "optimizer.lr=0.1 | optimizer.line_search_fn=null",

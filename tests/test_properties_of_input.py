@@ -41,7 +41,7 @@ CHOICES = [
     ("model=top_k", "data=mnist", "corruption=masking", "schedule=cosine"),
     ("model=hierarchical_vae", "data=table", "data.path=a.csv", "model/network=mlp"),
     ("model=autoencoder", "data=images", "data.path=a", "model/network=conv"),
-    ("model=contractive", "data=array", "data.path=a.npy"),
+    ("model=contractive", "optimizer=muon", "data=array", "data.path=a.npy"),
     ("model=replicated_softmax", "data=documents", "data.path=a.txt"),
     ("model=rating_rbm", "data=ratings", "data.path=a.csv"),
     ("model=classification_rbm", "data=swiss_roll", "callbacks=early_stopping"),
