@@ -264,7 +264,7 @@ def test_training_that_goes_on_makes_scores_of_training_void(run, tmp_path, caps
         ("table", "task=encode data=table data.path=no.csv", "data.path: no.csv does not exist"),
         ("table", "task=encode data=array data.path=array.npz", "data.path: .*another kind"),
         ("array", "task=encode data=table data.path=table.csv", "data.path: .*another kind"),
-        ("array", "task=encode data=array data.path=array.npz data.array=nan", "data.path: .*not nan"),
+        ("array", "task=encode data=array data.path=array.npz data.array=nan", "data.array: .*not nan"),
         ("images", "task=encode data=images data.path=table.csv", "data.path: table.csv is damaged or no image"),
         ("array", "task=sample", "run: Autoencoder is no distribution"),
         ("rbm", "task=sample sample.n=0", "sample.n: "), ("rbm", "task=sample sample.label=a", "sample.label: "),

@@ -164,8 +164,9 @@ def test_archives_that_are_none_or_blow_up(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^data\.path: .*zeros\.npz is 0\.0\d+ MB and unpacks to 0\.024 GB"):
         data(tmp_path / "zeros.npz")
     np.savez(tmp_path / "two.npz", a=NUMBERS, b=NUMBERS)
-    with pytest.raises(UserError, match=r"^data\.path: .*holds a, b, not x; .*data\.array=NAME"):
-        data(tmp_path / "two.npz")
+    for words, key, absent in (((), "data.array", "x"), (("data.label=y",), "data.label", "y")):
+        with pytest.raises(UserError, match=rf"^{key}: .*two\.npz holds a, b, not {absent}; take one"):
+            data(tmp_path / "two.npz", "data.array=b" if words else "data.scale=auto", *words)
     assert data(tmp_path / "two.npz", "data.array=b").train.x.shape == (29, 6)
     with zipfile.ZipFile(tmp_path / "no.npz", "w") as archive:
         archive.writestr("x.npy", "rubbish")
@@ -178,6 +179,7 @@ def test_archives_that_are_none_or_blow_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [("data.shape=[7]", r"^data\.shape: \[7\] is 7 values, a row has 6"), ("data.label=n.npy", r"^data\.label: n"),
+     ("data.array=x", r"^data\.array: .*a\.npy is no \.npz"),
      ("data.shift=2", r"^data\.shift: "), ("data.binarize=threshold", r"^data\.binarize: ")],
 )  # fmt: skip
 def test_mistaken_keys_are_named(overrides, said, tmp_path):

@@ -49,6 +49,8 @@ class ArrayData(Data):
     ):  # fmt: skip
         where = Where(test, test_path, test_seed, split_column, split_index, group, stream)
         source = ArraySource(path, where, Entries(array, shape, colour, scale, clip, missing, label))
+        if array is not None and source.path.suffix != ".npz":
+            raise UserError(f"data.array: {path} is no .npz with names in it; leave it out")
         super().__init__(
             source, name=name, root=None, cache="", download=False, validation=validation, train_size=train_size,
             labelled=labelled, binarize=binarize, shift=shift, mirror=mirror, rotate=rotate, zoom=zoom, mix=mix,
@@ -181,7 +183,8 @@ def read_member(path: Path, name: str | None, at: str) -> np.ndarray:
         if name is None:
             name = next(iter(members)) if len(members) == 1 else "x"
         if name not in members:
-            raise UserError(f"{at} holds {', '.join(sorted(members))}, not {name}; say which with data.array=NAME")
+            key = at.partition(":")[0].replace("data.path", "data.array")
+            raise UserError(f"{key}: {path} holds {', '.join(sorted(members))}, not {name}; take one of these")
         size = members[name].file_size
     if reason := too_much(size, path.stat().st_size):
         raise UserError(f"{at} {reason}; if it is what it should be, store it as .npy, which is read off the disk")
