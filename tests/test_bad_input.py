@@ -109,12 +109,7 @@ MISTAKES = [
     ("+evaluate.mine=5", "evaluate.mine", ["null to leave it out"]),
     ("evaluate.nll_samples=-1", "evaluate.nll_samples", ["at least 0"]),
     ("seed=-1", "seed", ["[0, 4294967295]"]),
-    ("sample.n=0", "sample.n", ["at least 1"]),
     ("sample=5", "sample", ["expected settings below it, sample.KEY=VALUE, got 5"]),
-    ("interpolate.points=1", "interpolate.points", ["at least 2"]),
-    ("score.by=mine", "score.by", ["one of own, joint"]),
-    ("score.quantile=1", "score.quantile", ["(0, 1)"]),
-    ("score.top=-1", "score.top", ["at least 0"]),
     ("delete=5", "delete", ["expected a list"]),
     ("out=[1]", "out", ["expected text, got [1]"]),
     ("study={a:1}", "study", ["a file in conf/experiment can"]),
@@ -161,6 +156,30 @@ MISTAKES = [
 @pytest.mark.parametrize(("overrides", "key", "words"), MISTAKES, ids=[m[0] for m in MISTAKES])
 def test_mistake_on_the_command_line(overrides, key, words, refused):
     refused(*QUICK, *overrides.split(), key=key, words=words)
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "words"),
+    [
+        ("task=sample sample.n=0", "sample.n", ["at least 1"]),
+        ("task=interpolate interpolate.points=1", "interpolate.points", ["at least 2"]),
+        ("task=score score.by=mine", "score.by", ["one of own, joint"]),
+        ("task=score score.quantile=1", "score.quantile", ["(0, 1)"]),
+        ("task=score score.top=-1", "score.top", ["at least 0"]),
+        ("task=compare figures.format=jpg", "figures.format", ["must be one of png, pdf, svg, got 'jpg'"]),
+        ("task=compare figures.dpi=0", "figures.dpi", ["must be in [30, 1200], got 0"]),
+        ("task=stages chain.store=5", "chain.store", ["expected text, got 5"]),
+        # settings that a task never reads
+        ("run=outputs/x", "run", ["task=train has no use for it", "likelihood"]),
+        ("score.top=2", "score.top", ["only task=score"]),
+        ("task=sample score.by=own", "score.by", ["task=sample has no use for it"]),
+        ("task=encode model=vae", "model", ["only task=train"]),
+        ("task=stages runs=x", "runs", ["only task=compare, report, results"]),
+        ("task=compare ~callbacks", "callbacks", ["only task=train"]),
+    ],
+)
+def test_a_task_is_held_to_its_own_settings_and_their_ranges(command, key, words, refused):
+    refused(*command.split(), key=key, words=words)
 
 
 # what is composed; key, value that it cannot have, words of the line

@@ -99,20 +99,6 @@ def test_a_list_of_globs_is_given_on_the_command_line(tmp_path, capsys):
     assert outcome.status == 1 and "runs: expected a glob or a list of globs, got 3" in outcome.error[-1]
 
 
-@pytest.mark.parametrize(
-    "words, line",
-    [
-        (("task=compare", "figures.format=jpg"), "figures.format: must be one of png, pdf, svg, got 'jpg'"),
-        (("task=compare", "figures.dpi=0"), "figures.dpi: must be in [30, 1200], got 0"),
-        (("task=stages", "chain.store=5"), "chain.store: expected text, got 5"),
-    ],
-)
-def test_a_task_is_held_to_the_ranges_of_its_settings(tmp_path, capsys, words, line):
-    make_run(tmp_path / "a", metrics={})
-    outcome = aelab(capsys, *words, f"runs=[{tmp_path / 'a'}]", f"hydra.run.dir={tmp_path / 'out'}")
-    assert outcome.status == 1 and outcome.error[-1] == f"aelab: {line}"
-
-
 def test_any_depth_and_one_run_alone(tmp_path):
     make_run(tmp_path / "x" / "y", metrics={"test/squared_error": 5.0})
     assert [run.name for run in read_runs([str(tmp_path / "**" / "y")])] == ["y"]

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from aelab import log, signals
+from aelab.config.check import check, check_root, refuse_of_other_tasks
 from aelab.config.hydra_versions import MAIN, let_experiments_sweep
 from aelab.config.messages import one_line
 from aelab.config.offered import hide_parts, refuse, refuse_none, wrap_help
@@ -70,6 +71,7 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     try:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
+        refuse_of_other_tasks(cfg.task, overrides)
         import_beside_configs()
         refuse(job.runtime.choices, overrides)
         if job.verbose is True:
@@ -77,8 +79,6 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
         if is_multirun():
             name_in_sweep(cfg)
         if cfg.task != "train":  # which looks at all of the config
-            from aelab.config.check import check_root
-
             check_root(cfg)
         with job_of_sweep() if is_multirun() else nullcontext():
             return TASKS[cfg.task](cfg, folder, overrides)
@@ -123,7 +123,6 @@ def train(cfg: DictConfig, folder: Path, overrides: list[str]) -> float | list[f
 def trained(cfg: DictConfig, folder: Path, overrides: list[str]) -> tuple[Path, dict[str, float]]:
     """Train what ``cfg`` says, a run or a chain; its folder, which is another one where it goes on, and its metrics."""
     from aelab.config.build import resolved
-    from aelab.config.check import check
     from aelab.runs.chain_keys import check_no_chain
     from aelab.runs.precision import settle
     from aelab.runs.resume import begun_in, resumed, way_on

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from aelab.config import schema
 from aelab.config.messages import suggest
-from aelab.config.overrides import plain
+from aelab.config.overrides import place_of, plain
 from aelab.config.targets import CONF, TARGET, locate
 from aelab.errors import UserError
 from aelab.ranges import OF_OPTIMIZERS
@@ -36,6 +36,15 @@ def check(cfg: DictConfig) -> None:
             elif node is not None and name not in schema.EVALUATE:
                 where = f"{group}.{name}"
                 raise UserError(f"{where}: expected a node with {TARGET}, or null to leave it out, got {node!r}")
+
+
+def refuse_of_other_tasks(task: str, overrides: list[str]) -> None:
+    """Raise ``UserError`` for a setting that ``task`` never reads, and so would seem to obey."""
+    for override in overrides:
+        tasks = schema.role_of(place_of(override).partition(".")[0]).tasks
+        if tasks and task not in tasks:
+            key = override.lstrip("+~").partition("=")[0]
+            raise UserError(f"{key}: task={task} has no use for it, only task={', '.join(tasks)}; leave it out")
 
 
 def check_root(cfg: DictConfig) -> None:

@@ -27,14 +27,18 @@ class Role:
     ``changes``: the trained weights; what is measured on them; what a search looks for; or none of these, such as
     where a run lies, on how many threads it goes and who is told of it. ``shared``: the stages of a chain have it from
     the root. ``resumable``: a run that goes on may be given another value. ``noise``: left out where runs are found and
-    compared by their settings (W&B).
+    compared by their settings (W&B). ``tasks``: those that read it; (): every one may.
     """
 
     changes: Changes
     shared: bool = False
     resumable: bool = False
     noise: bool = False
+    tasks: tuple[str, ...] = ()
 
+
+TRAIN = ("train",)
+APPLY = ("encode", "reconstruct", "denoise", "interpolate", "score", "evaluate", "sample", "export")  # a model, to rows
 
 PLACE = Role("nothing", shared=True, noise=True)  # where something lies
 INSIDE_DATA = {"_target_": PLACE, "name": Role("nothing", shared=True)}
@@ -45,7 +49,7 @@ INSIDE_CHAIN = dict.fromkeys(("store", "also", "fresh", "stages"), Role("nothing
 INSIDE_CALLBACKS = {"pruning": Role("nothing", noise=True)}  # where a trial reports: the sweeper's own
 
 
-def role(changes: Changes, inside: dict[str, Role] | None = None, **words: bool) -> dict[str, Any]:
+def role(changes: Changes, inside: dict[str, Role] | None = None, **words: Any) -> dict[str, Any]:
     """A field's metadata; ``inside`` are keys below a node typed ``Any`` that have a role of their own."""
     return {"role": Role(changes, **words), "inside": inside or {}}
 
@@ -112,39 +116,49 @@ class Score:
 class Config:
     task: str = field(default=MISSING, metadata=role("nothing", noise=True))
     seed: Seed = field(default=MISSING, metadata=role("weights", shared=True))
-    resume: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
-    below: str | None = field(default=MISSING, metadata=role("weights"))
-    start_from: str | None = field(default=MISSING, metadata=role("weights"))
+    resume: str | None = field(default=MISSING, metadata=role("nothing", noise=True, tasks=TRAIN))
+    below: str | None = field(default=MISSING, metadata=role("weights", tasks=TRAIN))
+    start_from: str | None = field(default=MISSING, metadata=role("weights", tasks=TRAIN))
     trust: list[str] = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
-    objective: str = field(default=MISSING, metadata=role("search", noise=True))
+    objective: str = field(default=MISSING, metadata=role("search", noise=True, tasks=TRAIN))
     direction: Annotated[str, OneOf("minimize", "maximize")] = field(
-        default=MISSING, metadata=role("search", noise=True)
+        default=MISSING, metadata=role("search", noise=True, tasks=TRAIN)
     )
-    train: Train = field(default_factory=Train, metadata=role("weights", resumable=True))
-    evaluate: Any = field(default=MISSING, metadata=role("evaluation", shared=True, resumable=True))
+    train: Train = field(default_factory=Train, metadata=role("weights", resumable=True, tasks=TRAIN))
+    evaluate: Any = field(
+        default=MISSING,
+        metadata=role("evaluation", shared=True, resumable=True, tasks=("train", "likelihood", "evaluate")),
+    )
     figures: Figures = field(
-        default_factory=Figures, metadata=role("evaluation", shared=True, resumable=True, noise=True)
+        default_factory=Figures,
+        metadata=role("evaluation", shared=True, resumable=True, noise=True, tasks=("train", "compare")),
     )
     hardware: Hardware = field(default_factory=Hardware, metadata=role("nothing", shared=True, resumable=True))
-    model: Any = field(default=MISSING, metadata=role("weights"))
-    data: Any = field(default=MISSING, metadata=role("weights", INSIDE_DATA, shared=True))
-    corruption: Any = field(default=MISSING, metadata=role("weights"))
-    optimizer: Any = field(default=MISSING, metadata=role("weights"))
-    schedule: Any = field(default=MISSING, metadata=role("weights"))
-    callbacks: Any = field(default=MISSING, metadata=role("weights", INSIDE_CALLBACKS, resumable=True))
+    model: Any = field(default=MISSING, metadata=role("weights", tasks=TRAIN))
+    data: Any = field(default=MISSING, metadata=role("weights", INSIDE_DATA, shared=True, tasks=("train", *APPLY)))
+    corruption: Any = field(default=MISSING, metadata=role("weights", tasks=TRAIN))
+    optimizer: Any = field(default=MISSING, metadata=role("weights", tasks=TRAIN))
+    schedule: Any = field(default=MISSING, metadata=role("weights", tasks=TRAIN))
+    callbacks: Any = field(default=MISSING, metadata=role("weights", INSIDE_CALLBACKS, resumable=True, tasks=TRAIN))
     logger: Any = field(default=MISSING, metadata=role("nothing", shared=True, resumable=True, noise=True))
-    chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN))
-    dry: bool = field(default=MISSING, metadata=role("nothing", noise=True))
-    why: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
-    delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True))
-    runs: Any = field(default=MISSING, metadata=role("nothing", noise=True))
-    result: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
-    run: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
-    out: str | None = field(default=MISSING, metadata=role("nothing", noise=True))
-    likelihood: Likelihood = field(default_factory=Likelihood, metadata=role("nothing", noise=True))
-    sample: Sample = field(default_factory=Sample, metadata=role("nothing", noise=True))
-    interpolate: Interpolate = field(default_factory=Interpolate, metadata=role("nothing", noise=True))
-    score: Score = field(default_factory=Score, metadata=role("nothing", noise=True))
+    chain: Any = field(default=MISSING, metadata=role("weights", INSIDE_CHAIN, tasks=("train", "stages")))
+    dry: bool = field(default=MISSING, metadata=role("nothing", noise=True, tasks=TRAIN))
+    why: str | None = field(default=MISSING, metadata=role("nothing", noise=True, tasks=("stages",)))
+    delete: list[str] = field(default=MISSING, metadata=role("nothing", noise=True, tasks=("stages",)))
+    runs: Any = field(default=MISSING, metadata=role("nothing", noise=True, tasks=("compare", "report", "results")))
+    result: str | None = field(default=MISSING, metadata=role("nothing", noise=True, tasks=("verify",)))
+    run: str | None = field(
+        default=MISSING, metadata=role("nothing", noise=True, tasks=("report", "likelihood", "verify", *APPLY))
+    )
+    out: str | None = field(default=MISSING, metadata=role("nothing", noise=True, tasks=("report", "results", *APPLY)))
+    likelihood: Likelihood = field(
+        default_factory=Likelihood, metadata=role("nothing", noise=True, tasks=("likelihood",))
+    )
+    sample: Sample = field(default_factory=Sample, metadata=role("nothing", noise=True, tasks=("sample",)))
+    interpolate: Interpolate = field(
+        default_factory=Interpolate, metadata=role("nothing", noise=True, tasks=("interpolate",))
+    )
+    score: Score = field(default_factory=Score, metadata=role("nothing", noise=True, tasks=("score",)))
     paper: dict[str, Any] | None = field(default=MISSING, metadata=role("nothing", noise=True))
     study: dict[str, Any] | None = field(default=MISSING, metadata=role("nothing", noise=True))
 
