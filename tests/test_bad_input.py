@@ -109,6 +109,11 @@ MISTAKES = [
     ("+evaluate.mine=5", "evaluate.mine", ["null to leave it out"]),
     ("evaluate.nll_samples=-1", "evaluate.nll_samples", ["at least 0"]),
     ("seed=-1", "seed", ["[0, 4294967295]"]),
+    # several runs, asked for without -m
+    ("seed=range(0,3)", "seed", ["range(0,3) asks for several runs; add -m"]),
+    ("seed=1,2", "seed", ["1,2 asks for several runs; add -m, or write seed=[1,2] for one list"]),
+    ("hydra/sweeper=grid", "hydra/sweeper", ["one run has no use for it; add -m"]),
+    ("hydra.sweeper.max_batch_size=2", "hydra.sweeper.max_batch_size", ["add -m"]),
     ("sample=5", "sample", ["expected settings below it, sample.KEY=VALUE, got 5"]),
     ("delete=5", "delete", ["expected a list"]),
     ("out=[1]", "out", ["expected text, got [1]"]),

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from aelab.app import chosen, leave_no_empty, trained
+from aelab.app import chosen, leave_no_empty, refuse_unread, trained
 from aelab.config.build import resolved
-from aelab.config.check import refuse_of_other_tasks
 from aelab.config.composing import composed, job_of
 from aelab.config.messages import one_line
 from aelab.config.overrides import plain, said
@@ -50,7 +49,7 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
             raise UserError(f"task: aelab.run trains, task={cfg.task} is for the command; leave it out")
         if cfg.dry:
             raise UserError("dry: aelab.run hands back what it trained; ask the command what it would do")
-        refuse_of_other_tasks("train", said(HydraConfig.get().overrides.task))
+        refuse_unread("train")
         was_there = Path(cfg.hydra.run.dir).exists()
         new = new_folder(cfg)
         try:

@@ -18,7 +18,7 @@ from aelab.config.check import check, check_root, refuse_of_other_tasks
 from aelab.config.hydra_versions import MAIN, let_experiments_sweep
 from aelab.config.messages import one_line
 from aelab.config.offered import hide_parts, refuse, refuse_none, wrap_help
-from aelab.config.overrides import plain, said
+from aelab.config.overrides import place_of, plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
@@ -71,7 +71,7 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
     try:
         if cfg.task not in TASKS:
             raise UserError(f"task: there is no {cfg.task!r}; choose one of {', '.join(TASKS)}")
-        refuse_of_other_tasks(cfg.task, overrides)
+        refuse_unread(cfg.task)
         import_beside_configs()
         refuse(job.runtime.choices, overrides)
         if job.verbose is True:
@@ -95,6 +95,15 @@ def _hydra_main(cfg: DictConfig) -> float | list[float] | None:
         elif cfg.get("dry"):  # which a person chose, and Hydra made
             with suppress(OSError):
                 folder.rmdir()
+
+
+def refuse_unread(task: str) -> None:
+    """Raise ``UserError`` for a setting that ``task`` never reads, or that only several runs would."""
+    given = HydraConfig.get().overrides
+    refuse_of_other_tasks(task, said(given.task))
+    for override in said(given.hydra):
+        if not is_multirun() and place_of(override).startswith(("hydra.sweeper", "hydra.launcher")):
+            raise UserError(f"{override.lstrip('+').partition('=')[0]}: one run has no use for it; add -m for several")
 
 
 def leave_no_empty(folder: Path) -> None:

@@ -36,6 +36,9 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
         text = "; ".join(line for line in lines if not line.startswith(("object_type", "reference_type")))
+        if swept := re.match(r"(Ambiguous value for argument|Sweep parameters) '([^=']+)=(.+?)'(?=;| requires)", text):
+            as_list = f", or write {swept[2]}=[{swept[3]}] for one list" if swept[1].startswith("Ambiguous") else ""
+            return f"{swept[2]}: {swept[3]} asks for several runs; add -m{as_list}"
         if text.startswith("Error resolving interpolation"):  # as Hydra from 1.4 on puts it
             return GROUP
         key = re.search(r"'([\w./@]+)(=[^']*)?'", text) if isinstance(error, ConfigCompositionException) else None
