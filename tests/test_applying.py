@@ -316,8 +316,22 @@ def test_rows_that_are_none_are_refused_in_python(run):
             model.encode(rows)
     with pytest.raises(UserError, match=r"codes: must be \(n, 2\)"):
         model.decode(np.zeros((3, 5)))
+    for codes in (None, "abc", 3.0):
+        with pytest.raises(UserError, match=r"^codes: "):
+            model.decode(codes)
+    for n in (0, -1, 2.5, None):
+        with pytest.raises(UserError, match=r"^n: must be a whole number"):
+            model.sample(n)
     with pytest.raises(UserError, match="rows: there are none"):
         aelab.load(run("array")).encode(np.zeros((0, 48)))
+
+
+@pytest.mark.parametrize("ask", ["reconstruct", "decode"])
+@pytest.mark.parametrize("rows", [torch.zeros(1, 3), np.zeros((1, 3))])
+def test_a_model_without_a_decoder_says_so_of_tensors_too(ask, rows):
+    only_codes = applied.Applied(SimpleNamespace(reconstructs=False), None, threshold=False)
+    with pytest.raises(UserError, match="has no decoder"):
+        getattr(only_codes, ask)(rows)
 
 
 TABLES = {

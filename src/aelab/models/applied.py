@@ -1,6 +1,7 @@
 """A trained model on rows in their own units: the schema on the way in, the layers below, the schema on the way out."""
 
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -52,22 +53,27 @@ class Applied:
 
     def decode(self, codes: Any) -> Any:
         """Codes (n, code) → the rows that are expected of them."""
+        self.refuse_without_decoder()
         if isinstance(codes, Tensor):
             return self.model.decode(codes)
-        self.refuse_without_decoder()
-        codes = torch.as_tensor(np.asarray(codes, dtype=np.float32))
+        try:
+            codes = torch.from_numpy(np.atleast_1d(np.asarray(codes, dtype=np.float32)))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"codes: expected numbers (n, code), got {str(codes)[:40]}") from error
         return self._rows([self.expected(part) for part in codes.split(self.at_once)])
 
     def reconstruct(self, rows: Any) -> Any:
         """Rows → the same as the model reconstructs them."""
+        self.refuse_without_decoder()
         if isinstance(rows, Tensor):
             return self.model.reconstruct(rows)
-        self.refuse_without_decoder()
         return self._rows([self.expected(self.codes(samples)) for samples in self.blocks(rows)])
 
     def sample(self, n: int, steps: int = 1000, label: int | None = None, seed: int = 0) -> Any:
         """``n`` rows drawn from the model; ``steps`` of Gibbs sampling and, where it has any, the ``label`` are given
         to Boltzmann machines."""
+        if not isinstance(n, Integral) or n < 1:
+            raise UserError(f"n: must be a whole number of rows, at least 1, got {n!r}")
         return self._rows(list(self.drawn(n, steps, label, seed)))
 
     def score_samples(self, rows: Any) -> np.ndarray:
