@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import aelab
+from helpers import aelab, composed
 
+from aelab.config.build import build
 from aelab.data.documents import Chosen, DocumentSource, WordSchema, counted, read_documents
 from aelab.data.own import Where
 from aelab.data.schemas import of_plain
@@ -120,6 +121,14 @@ def test_paths_that_are_none_and_bytes_that_are_no_text(tmp_path):
     for path, words in (("nothing", "does not exist"), ("d.txt", "UTF-8"), ("empty", "no document")):
         with pytest.raises(UserError, match=rf"^data\.path: .*{words}"):
             source(tmp_path / path)
+
+
+@pytest.mark.parametrize("form", ["", ".txt", ".ldac"])
+def test_a_column_of_labels_of_what_is_no_table_is_refused(form, tmp_path):
+    path, _ = write(tmp_path, form)
+    cfg = composed("data=documents", f"data.path={path}", "data.label=kind", "model=replicated_softmax")
+    with pytest.raises(UserError, match=r"^data\.label: .* is no table"):
+        build(cfg.data, "data", seed=0, batch_size=1, below=[])
 
 
 def test_counted_words_have_two_letters_or_more():

@@ -20,6 +20,7 @@ from aelab.rbm.layer import Layer
 
 WORD = re.compile(r"[^\W\d_]{2,}")  # two letters or more, of any alphabet
 LONGEST = 1 << 24  # characters of a cell
+TABLES = (".csv", ".tsv")
 
 
 class Chosen(NamedTuple):
@@ -94,6 +95,8 @@ class DocumentData(Data):
     ):  # fmt: skip
         where = Where(test, test_path, test_seed, None, None, None)
         source = DocumentSource(path, where, Chosen(text, label, vocabulary, min_documents, stop_words))
+        if label is not None and source.path.suffix not in TABLES:
+            raise UserError(f"data.label: {path} is no table with a column of that name; leave it out")
         super().__init__(
             source, name=name, root=None, cache="", download=False, validation=validation, train_size=train_size,
             labelled=labelled, binarize="none", shift=0, mirror="none", rotate=0.0, zoom=0.0, mix=0.0, seed=seed,
@@ -161,7 +164,7 @@ def read_documents(path: Path, chosen: Chosen, at: str) -> Documents:
         raise UserError(f"{at} does not exist; give a folder of .txt files, a .txt, .csv, .tsv or .ldac file")
     elif path.suffix == ".ldac":
         documents = Documents(read_ldac(path, at), None)
-    elif path.suffix in (".csv", ".tsv"):
+    elif path.suffix in TABLES:
         documents = read_column(path, chosen, at)
     elif path.suffix == ".txt":
         documents = Documents([counted(line) for line in read(path, at).splitlines() if line.strip()], None)
