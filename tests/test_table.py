@@ -250,7 +250,7 @@ def test_files_that_are_no_table(how, tmp_path):
      ("data.decimal=x", r"data\.decimal: "), ("data.split_column=job", r"data\.split_column: 'job' holds"),
      ("data.split_column=job data.split_index=x", r"data\.split_column: "), ("data.shift=1", r"data\.shift: "),
      ("data.numbers=[job]", r"data\.columns: 'job' holds text"), ("data.test_path=none.csv", r"data\.test_path: none"),
-     ("data.exclude=['*']", "0 column")],
+     ("data.exclude=['*']", "no column")],
 )  # fmt: skip
 def test_mistaken_keys_are_named(overrides, said, tmp_path):
     with pytest.raises(UserError, match=said):

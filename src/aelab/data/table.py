@@ -94,8 +94,8 @@ class TableSource(Own):
         order = [name for name in self.table.column_names if name in learned]
         if len(order) < 2:
             raise UserError(
-                f"{self.at} has {len(order)} column to learn from, of {self.table.column_names[:5]}; an autoencoder "
-                "needs two or more; if cells stand in one column, give data.delimiter"
+                f"{self.at} has {len(order) or 'no'} column to learn from, of {self.table.column_names[:5]}; an "
+                "autoencoder needs two or more; if cells stand in one column, give data.delimiter"
             )
         self.order = order
         if chosen.missing == "refuse":
