@@ -18,7 +18,7 @@ from aelab.config.check import check, check_root, refuse_of_other_tasks
 from aelab.config.hydra_versions import MAIN, let_experiments_sweep
 from aelab.config.messages import one_line
 from aelab.config.offered import hide_parts, refuse, refuse_none, wrap_help
-from aelab.config.overrides import place_of, plain, said
+from aelab.config.overrides import key_typed, place_of, plain, said
 from aelab.config.schema import register
 from aelab.config.targets import CONF, import_beside_configs
 from aelab.errors import Stopped, UserError
@@ -103,7 +103,7 @@ def refuse_unread(task: str) -> None:
     refuse_of_other_tasks(task, said(given.task))
     for override in said(given.hydra):
         if not is_multirun() and place_of(override).startswith(("hydra.sweeper", "hydra.launcher")):
-            raise UserError(f"{override.lstrip('+').partition('=')[0]}: one run has no use for it; add -m for several")
+            raise UserError(f"{key_typed(override)}: one run has no use for it; add -m for several")
 
 
 def leave_no_empty(folder: Path) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from aelab.config import schema
 from aelab.config.messages import suggest
-from aelab.config.overrides import place_of, plain
+from aelab.config.overrides import key_typed, place_of, plain
 from aelab.config.targets import CONF, TARGET, locate
 from aelab.errors import UserError
 from aelab.ranges import OF_OPTIMIZERS
@@ -43,8 +43,8 @@ def refuse_of_other_tasks(task: str, overrides: list[str]) -> None:
     for override in overrides:
         tasks = schema.role_of(place_of(override).partition(".")[0]).tasks
         if tasks and task not in tasks:
-            key = override.lstrip("+~").partition("=")[0]
-            raise UserError(f"{key}: task={task} has no use for it, only task={', '.join(tasks)}; leave it out")
+            only = ", ".join(tasks)
+            raise UserError(f"{key_typed(override)}: task={task} has no use for it, only task={only}; leave it out")
 
 
 def check_root(cfg: DictConfig) -> None:

@@ -63,10 +63,14 @@ def shortest(keys: Sequence[str]) -> dict[str, str]:
     return {key: next((end for end in own if taken[end] == 1), key) for key, own in ends.items()}
 
 
+def key_typed(override: str) -> str:
+    """What stands before the = of ``key=value``, ``+key=value``, ``~key`` or ``group@package=option``."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def place_of(override: str) -> str:
     """Where in the config ``key=value``, ``group=option`` or ``group@package=option`` sets something."""
-    name = override.lstrip("+~").partition("=")[0]
-    return name.rpartition("@")[2].replace("/", ".")
+    return key_typed(override).rpartition("@")[2].replace("/", ".")
 
 
 def escaped(text: str) -> str:

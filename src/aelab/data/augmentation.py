@@ -59,7 +59,7 @@ class Augmentation(NamedTuple):
         heads = torch.rand(len(x)) < 0.5  # on the CPU, where counting them keeps no other device waiting
         turned, still = heads.nonzero()[:, 0].to(x.device), (~heads).nonzero()[:, 0].to(x.device)
         moved = torch.empty_like(x)
-        if len(turned):
+        if len(turned):  # no image at all has no greatest value
             moved[turned] = warped(x[turned], shape, self.rotate, self.zoom)
         moved[still] = shifted(x[still], shape, self.shift)
         return moved

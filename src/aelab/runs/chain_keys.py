@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aelab.config.messages import suggest
-from aelab.config.overrides import place_of
+from aelab.config.overrides import key_typed, place_of
 from aelab.config.schema import role_of_override, roots
 from aelab.errors import UserError
 
@@ -116,7 +116,7 @@ def check_single(chain: dict[str, Any], names: list[str]) -> None:
 def refuse_what_reaches_no_stage(given: list[str], chain: str, stages: dict[str, dict[str, Any]]) -> None:
     """Raise ``UserError`` for an override, typed or of an experiment, of what each of ``stages`` has for itself."""
     for override in given:
-        word = override.lstrip("+~").partition("=")[0]
+        word = key_typed(override)
         group, _, package = word.partition("@")
         root = re.split("[./]", package or group)[0]
         if root not in (*own_groups(), *OF_ORDINARY_RUNS) or role_of_override(override).changes == "nothing":

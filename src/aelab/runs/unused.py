@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aelab.config.overrides import place_of, plain
+from aelab.config.overrides import key_typed, place_of, plain
 from aelab.config.targets import TARGET, locate
 from aelab.errors import UserError
 from aelab.runs.plan import Plan
@@ -27,8 +27,8 @@ def refuse_unused(model: Any, given: Iterable[str], options: Mapping[str, Any], 
         if unused == "corruption" and chosen != "none":
             said.append(f"{unused}@{where}={chosen}" if stage else f"{unused}={chosen}")
         if said:
-            key = said[0].lstrip("+").partition("=")[0]
-            raise UserError(f"{key}: {kind.__name__} has no use for it; {instead.format(rate_key=kind.rate_key)}")
+            remedy = instead.format(rate_key=kind.rate_key)
+            raise UserError(f"{key_typed(said[0])}: {kind.__name__} has no use for it; {remedy}")
 
 
 def without_unused(stage: Plan) -> Plan:
